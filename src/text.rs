@@ -1,0 +1,109 @@
+//! Text from cells and from the desk, made harmless before it reaches a terminal, a page or a spreadsheet.
+//!
+//! Escapes can repaint a terminal, bidirectional marks can hide what a line says, and a cell that begins with
+//! `=` is a formula. Nothing here changes the cells of the input itself: those are kept as they were.
+
+/// How much of somebody else's words is kept, in characters: enough for a sentence, too little for a page.
+pub const MESSAGE_CHARS_MAX: usize = 300;
+
+/// One line without control or bidirectional characters, cut to [`MESSAGE_CHARS_MAX`] with an ellipsis.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(MESSAGE_CHARS_MAX));
+    let mut kept = 0;
+    let mut gap = false;
+    for char in text.chars() {
+        if char.is_whitespace() || char.is_control() {
+            gap = kept > 0;
+            continue;
+        }
+        if is_invisible(char) {
+            continue;
+        }
+        if kept >= MESSAGE_CHARS_MAX {
+            out.push('…');
+            break;
+        }
+        if std::mem::take(&mut gap) {
+            out.push(' ');
+            kept += 1;
+        }
+        out.push(char);
+        kept += 1;
+    }
+    out
+}
+
+/// Marks that change the direction of text or have no width of their own.
+const fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+        | '\u{E0000}'..='\u{E007F}')
+}
+
+/// As [`clean`], and a spreadsheet will not take it for a formula.
+#[must_use]
+pub fn clean_cell(text: &str) -> String {
+    let text = clean(text);
+    if text.starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠']) {
+        return format!("'{text}");
+    }
+    text
+}
+
+/// The candidate nearest to what was written, if one is near enough to be meant.
+pub fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&written, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A count with its thousands apart, `1,234,567`, as the terminal and the messages print it.
+#[must_use]
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_and_direction_marks_do_not_pass() {
+        assert_eq!(clean("a\u{1b}[31mred\r\n b\u{202e}c\u{0}"), "a [31mred bc");
+        assert_eq!(clean("  outer  "), "outer");
+        let long = clean(&"x".repeat(1_000));
+        assert_eq!(long.chars().count(), MESSAGE_CHARS_MAX + 1);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn a_formula_start_is_disarmed() {
+        assert_eq!(clean_cell("\t=HYPERLINK(1)"), "'=HYPERLINK(1)");
+        assert_eq!(clean_cell("plain"), "plain");
+    }
+
+    #[test]
+    fn the_closest_name_is_offered_only_if_it_is_close() {
+        assert_eq!(closest("Priorty", ["staff", "priority"]), Some("priority"));
+        assert_eq!(closest("zzz", ["staff", "priority"]), None);
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
