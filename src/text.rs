@@ -77,6 +77,20 @@ pub fn thousands(count: u64) -> String {
     out
 }
 
+/// A duration as people say it: `40s`, `12m 5s`, `3h 20m`, `2d 4h`. Parts of a second are left out above one.
+#[must_use]
+pub fn duration(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{seconds}s"),
+        60..3_600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,368 @@
+//! What a verdict means for the run: settle the row, try it again, let its ticket rest, or stop.
+//!
+//! [`crate::desk::verdict`] looks at one reply; this looks at what came before it in this invocation. It counts
+//! here alone, so that a resumed run is not stopped by what an earlier night met. It sends nothing, waits for
+//! nothing and writes nothing; time is tokio's, so that tests can pause it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::desk::verdict::Verdict;
+use crate::error::Error;
+use crate::journal::state::{Ending, Note};
+use crate::pace::Pace;
+use crate::todo::Row;
+
+/// After so many in a row, a 403 or a redirect is no longer one ticket's own trouble.
+const IN_A_ROW_MAX: u32 = 3;
+
+/// A desk that is away gets so many probes that end in doubt: each is a row that a person must look at.
+const PROBES_IN_DOUBT_MAX: u32 = 5;
+
+/// Our own backoff: full jitter below this, doubled each time, up to the second.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Announced pauses with nothing going through between them may add up to so many times `--max-wait`.
+const PAUSES_MAX: u32 = 4;
+
+/// Rows that must be settled before a share of failures means anything.
+const FAILURES_AFTER: u64 = 40;
+
+/// How many failed, invalid and in-doubt rows are too many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxFailures {
+    /// A share of the rows settled in this invocation, in percent.
+    Percent(f64),
+    /// A number of rows.
+    Rows(u64),
+}
+
+impl MaxFailures {
+    /// Reads `25%` or `100`. The error is a fragment that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is neither a share, such as 25%, nor a number of rows");
+        match text.trim().strip_suffix('%') {
+            Some(percent) => percent
+                .trim()
+                .parse()
+                .ok()
+                .filter(|percent: &f64| (0.0..=100.0).contains(percent))
+                .map(Self::Percent)
+                .ok_or_else(expected),
+            None => text.trim().parse().map(Self::Rows).map_err(|_| expected()),
+        }
+    }
+
+    /// Whether `bad` of `settled` rows are too many.
+    #[must_use]
+    pub fn is_reached(self, bad: u64, settled: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+        match self {
+            Self::Percent(percent) => {
+                settled >= FAILURES_AFTER && bad as f64 > settled as f64 * percent / 100.0
+            }
+            Self::Rows(rows) => bad > rows,
+        }
+    }
+}
+
+impl std::fmt::Display for MaxFailures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Rows(rows) => write!(f, "{rows} rows"),
+        }
+    }
+}
+
+/// How much trouble a run bears.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Refusals of one row, while others go through, before its ticket rests.
+    pub retries: u32,
+    /// How long to wait for a desk that is away.
+    pub patience: Duration,
+    /// The longest pause that is waited for.
+    pub max_wait: Duration,
+    /// How many bad rows are too many.
+    pub max_failures: MaxFailures,
+}
+
+/// What to do with the row.
+#[derive(Debug)]
+pub enum Decision {
+    /// It has its outcome.
+    Settle(Ending),
+    /// Not applied: it goes again in its turn.
+    Again(Note),
+    /// Not applied, and refused too often: its ticket rests for this invocation.
+    Rest(Note),
+    /// Not applied; a new token may help. If there is none to be had, stop.
+    Renew(Note, Error),
+    /// Not applied; nothing more is sent.
+    Stop(Note, Error),
+}
+
+/// A desk that does not answer.
+#[derive(Debug)]
+struct Away {
+    /// When the next probe may leave.
+    probe_at: Instant,
+    probes: u32,
+    in_doubt: u32,
+}
+
+/// What this invocation has met so far.
+#[derive(Debug)]
+pub struct Breaker {
+    limits: Limits,
+    rng: fastrand::Rng,
+    applied: u64,
+    settled: u64,
+    bad: u64,
+    /// Rows that went through, for better or worse.
+    passed: u64,
+    forbidden_in_a_row: u32,
+    redirected_in_a_row: u32,
+    unannounced_pauses: u32,
+    away: Option<Away>,
+    /// When trouble began after the last row that went through; announced pauses push it on.
+    troubled_since: Option<Instant>,
+    paused_at_progress: Duration,
+}
+
+impl Breaker {
+    /// Begins an invocation. `rng` is for the jitter.
+    #[must_use]
+    pub const fn new(limits: Limits, rng: fastrand::Rng) -> Self {
+        Self {
+            limits,
+            rng,
+            applied: 0,
+            settled: 0,
+            bad: 0,
+            passed: 0,
+            forbidden_in_a_row: 0,
+            redirected_in_a_row: 0,
+            unannounced_pauses: 0,
+            away: None,
+            troubled_since: None,
+            paused_at_progress: Duration::ZERO,
+        }
+    }
+
+    /// How many requests may be on their way at once, of `concurrency`.
+    #[must_use]
+    pub fn allowed(&self, concurrency: usize) -> usize {
+        match &self.away {
+            None => concurrency,
+            Some(away) if away.probe_at <= Instant::now() => 1,
+            Some(_) => 0,
+        }
+    }
+
+    /// When the next probe of a desk that is away may leave.
+    #[must_use]
+    pub fn probe_at(&self) -> Option<Instant> {
+        self.away.as_ref().map(|away| away.probe_at)
+    }
+
+    /// Whether requests leave one at a time, to see if the desk is back.
+    #[must_use]
+    pub const fn is_probing(&self) -> bool {
+        self.away.is_some()
+    }
+
+    /// Applied rows count once they are committed.
+    pub const fn committed(&mut self, applied: u64) {
+        self.applied += applied;
+    }
+
+    /// Decides. `probe`: the request left while the desk was away.
+    pub fn decide(&mut self, verdict: Verdict, row: &mut Row, probe: bool, pace: &mut Pace) -> Decision {
+        let (forbidden, redirected) = (self.forbidden_in_a_row, self.redirected_in_a_row);
+        if !matches!(verdict, Verdict::NotSent(_)) {
+            (self.forbidden_in_a_row, self.redirected_in_a_row) = (0, 0);
+        }
+        match verdict {
+            Verdict::Applied => {
+                self.went_through(pace);
+                self.settle(Ending::Applied)
+            }
+            Verdict::Failed(note) => {
+                self.went_through(pace);
+                self.settle(Ending::Failed(note))
+            }
+            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, probe),
+            Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
+            Verdict::NotSent(note) => self.not_sent(note, probe),
+            Verdict::Credentials(note) => {
+                let stop = credentials_refused(&note);
+                Decision::Renew(note, stop)
+            }
+            Verdict::Forbidden(note) => {
+                self.forbidden_in_a_row = forbidden + 1;
+                if self.applied == 0 || self.forbidden_in_a_row >= IN_A_ROW_MAX {
+                    let stop = credentials_refused(&note);
+                    return Decision::Renew(note, stop);
+                }
+                self.went_through(pace);
+                self.settle(Ending::Failed(note))
+            }
+            Verdict::Redirected(note) => {
+                self.redirected_in_a_row = redirected + 1;
+                if self.applied == 0 || self.redirected_in_a_row >= IN_A_ROW_MAX {
+                    let stop = Error::Usage(format!("{}; check --url", note.message));
+                    return Decision::Stop(note, stop);
+                }
+                self.went_through(pace);
+                self.settle(Ending::Failed(note))
+            }
+            Verdict::Certificate(note) => {
+                let stop = Error::Usage(format!(
+                    "the desk's certificate is not valid: {}; check --url, or name the authority with --ca-file",
+                    note.message
+                ));
+                Decision::Stop(note, stop)
+            }
+        }
+    }
+
+    /// Whether so many rows are bad that going on would do harm.
+    #[must_use]
+    pub fn too_many_failures(&self) -> Option<Error> {
+        self.limits.max_failures.is_reached(self.bad, self.settled).then(|| {
+            Error::TooManyFailures(format!(
+                "{} of the {} rows settled now are failed or in doubt, more than --max-failures {} allows; \
+                 read the report, then give the same command again",
+                self.bad, self.settled, self.limits.max_failures
+            ))
+        })
+    }
+
+    fn settle(&mut self, ending: Ending) -> Decision {
+        self.settled += 1;
+        if matches!(ending, Ending::Failed(_) | Ending::InDoubt(_)) {
+            self.bad += 1;
+        }
+        Decision::Settle(ending)
+    }
+
+    /// The desk is there and answers.
+    fn went_through(&mut self, pace: &Pace) {
+        self.passed += 1;
+        self.away = None;
+        self.troubled_since = None;
+        self.unannounced_pauses = 0;
+        self.paused_at_progress = pace.paused_total();
+    }
+
+    fn in_doubt(&mut self, lost: bool, note: Note, probe: bool) -> Decision {
+        if lost || probe {
+            self.step_back(probe, true);
+        }
+        self.settle(Ending::InDoubt(note))
+    }
+
+    fn not_sent(&mut self, note: Note, probe: bool) -> Decision {
+        self.step_back(probe, false);
+        Decision::Again(note)
+    }
+
+    /// Whether to stop waiting for the desk, and what to say then.
+    #[must_use]
+    pub fn gives_up(&self) -> Option<Error> {
+        self.is_hopeless().then(|| {
+            Error::Early(
+                "the desk does not answer; nothing is lost, and the same command goes on when it is back".to_owned(),
+            )
+        })
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.away.as_ref().is_some_and(|away| away.in_doubt >= PROBES_IN_DOUBT_MAX)
+            || self.troubled_since.is_some_and(|since| since.elapsed() >= self.limits.patience)
+    }
+
+    /// From now on one request at a time, with growing waits. What was lost at once counts once: only a probe,
+    /// or the first trouble, moves this.
+    fn step_back(&mut self, probe: bool, in_doubt: bool) {
+        let now = Instant::now();
+        let since = *self.troubled_since.get_or_insert(now);
+        if self.away.is_some() && !probe {
+            return;
+        }
+        let probes = self.away.as_ref().map_or(0, |away| away.probes + 1);
+        let doubts = self.away.as_ref().map_or(0, |away| away.in_doubt) + u32::from(probe && in_doubt);
+        let wait = self.backoff(probes);
+        // The last probe leaves when patience ends, not long before.
+        let probe_at = (now + wait).min(since + self.limits.patience);
+        self.away = Some(Away { probe_at, probes, in_doubt: doubts });
+    }
+
+    /// Full jitter: anything from nothing to the bound, which doubles. It spreads those who wait for one desk.
+    fn backoff(&mut self, times: u32) -> Duration {
+        let bound = BACKOFF_MIN.saturating_mul(1 << times.min(10)).min(BACKOFF_MAX);
+        bound.mul_f64(self.rng.f64())
+    }
+
+    fn throttled(&mut self, wait: Option<Duration>, note: Note, row: &mut Row, pace: &mut Pace) -> Decision {
+        self.away = None;
+        if let Some(wait) = wait {
+            if wait > self.limits.max_wait {
+                let stop = come_back(wait, self.limits.max_wait);
+                return Decision::Stop(note, stop);
+            }
+            pace.pause(wait);
+            let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
+            if paused + wait > self.limits.max_wait * PAUSES_MAX {
+                let stop = Error::Early(format!(
+                    "the desk has asked for pause after pause for {} and let nothing through; \
+                     give the same command again later",
+                    crate::text::duration(paused)
+                ));
+                return Decision::Stop(note, stop);
+            }
+            if let Some(since) = &mut self.troubled_since {
+                *since += wait;
+            }
+        } else if pace.paused_until().is_none() {
+            self.troubled_since.get_or_insert(Instant::now());
+            let wait = self.backoff(self.unannounced_pauses);
+            self.unannounced_pauses += 1;
+            pace.pause(wait);
+        }
+        // A refusal counts against the row only if others went through since its last one.
+        if self.passed > row.refused_at || row.refusals == 0 {
+            row.refusals += 1;
+        }
+        row.refused_at = self.passed;
+        if row.refusals > self.limits.retries { Decision::Rest(note) } else { Decision::Again(note) }
+    }
+}
+
+fn credentials_refused(note: &Note) -> Error {
+    Error::Credentials(format!(
+        "the desk refused the credentials ({}); no row was marked failed; check --account-email and the token, \
+         then give the same command again",
+        note.message
+    ))
+}
+
+fn come_back(wait: Duration, max_wait: Duration) -> Error {
+    let zone = jiff::tz::TimeZone::system();
+    let when = jiff::SignedDuration::try_from(wait)
+        .ok()
+        .and_then(|wait| jiff::Timestamp::now().checked_add(wait).ok())
+        .map_or_else(
+            || "later than can be counted".to_owned(),
+            |then| then.to_zoned(zone).strftime("at %Y-%m-%d %H:%M:%S %Z").to_string(),
+        );
+    Error::Early(format!(
+        "the desk asks to come back in {}, and --max-wait is {}; give the same command again {when}",
+        crate::text::duration(wait),
+        crate::text::duration(max_wait)
+    ))
+}

@@ -1,0 +1,350 @@
+//! The wire format of ProProfs Help Desk's "update a ticket", over reqwest.
+//!
+//! One permit, one request: everything in reqwest that could make a second one, or send the token elsewhere, is
+//! switched off here (redirects, its own retries, the environment's proxy, HTTP/2). The token is inside the body
+//! of every request, so a body is never logged, and every text that comes back passes through
+//! [`Token::redact`] before it leaves this module.
+
+use std::error::Error as _;
+use std::sync::RwLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, Response, Url};
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+
+use super::throttle::WaitHeaders;
+use super::verdict::{self, Body, Reply, Rules, Trouble};
+use super::{Answer, Desk};
+use crate::error::Error;
+use crate::journal::state::Permit;
+use crate::secret::Token;
+use crate::text;
+use crate::ticket::{CustomField, CustomValue, Priority, TicketUpdate};
+
+/// The documented endpoint: case-sensitive, with the closing slash.
+pub const URL: &str = "https://www.proprofsdesk.com/app/api/v1/update/ticket/";
+
+/// The desk's answers have some sixty bytes; what is larger than this is no answer.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Desks close idle connections after some seconds, and a request on a connection that is just being closed is
+/// in doubt; so an idle one is not used again after this long.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// How the desk is reached.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where updates go.
+    pub url: Url,
+    /// The account.
+    pub account_email: String,
+    /// How long a whole attempt may take.
+    pub timeout: Duration,
+    /// How long connecting may take; below `timeout`, so that the two can be told apart.
+    pub connect_timeout: Duration,
+    /// Connections kept for reuse.
+    pub connections: usize,
+    /// A proxy, only if asked for.
+    pub proxy: Option<reqwest::Proxy>,
+    /// A certificate authority to trust besides the system's.
+    pub authorities: Vec<reqwest::Certificate>,
+    /// What the vendor leaves open.
+    pub rules: Rules,
+}
+
+/// How a new token is got.
+pub type Renew = Box<dyn Fn() -> Result<Token, Error> + Send + Sync>;
+
+/// The documented endpoint.
+pub struct ProProfs {
+    client: Client,
+    url: Url,
+    account_email: String,
+    token: RwLock<Token>,
+    renew: Option<Renew>,
+    timeout: Duration,
+    rules: Rules,
+}
+
+impl ProProfs {
+    /// Sets reqwest up; connects to nothing yet. `renew` is asked once if the desk refuses the token.
+    pub fn new(connection: Connection, token: Token, renew: Option<Renew>) -> Result<Self, Error> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("deskload/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .http1_only()
+            .referer(false)
+            .connect_timeout(connection.connect_timeout)
+            .timeout(connection.timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(connection.connections);
+        if let Some(proxy) = connection.proxy {
+            builder = builder.proxy(proxy);
+        }
+        // Plain http goes to loopback alone and needs no authorities; asking for the system's would fail on a
+        // machine that has none.
+        builder = match connection.url.scheme() {
+            "http" => builder.tls_certs_only([]),
+            _ => builder.tls_certs_merge(connection.authorities),
+        };
+        let client = builder.build().map_err(|error| {
+            Error::Usage(format!("failed to set up the connection to the desk: {}", innermost(&error)))
+        })?;
+        Ok(Self {
+            client,
+            url: connection.url,
+            account_email: connection.account_email,
+            token: RwLock::new(token),
+            renew,
+            timeout: connection.timeout,
+            rules: connection.rules,
+        })
+    }
+
+    fn token(&self) -> Token {
+        // A lock is poisoned only by a panic while writing, and the write below is one assignment.
+        self.token.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn call(&self, body: Vec<u8>) -> Result<Reply, Trouble> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        let response = request.send().await.map_err(|error| trouble(&error))?;
+        Ok(Reply {
+            status: response.status().as_u16(),
+            wait: wait_headers(response.headers()),
+            body: read_body(response).await,
+        })
+    }
+
+    /// Takes the token out of whatever the desk or the network said.
+    fn redact(&self, token: &Token, came: Result<Reply, Trouble>) -> Result<Reply, Trouble> {
+        let clean = |why: String| text::clean(&token.redact(&why));
+        let trouble = |trouble| match trouble {
+            Trouble::NotConnected(why) => Trouble::NotConnected(clean(why)),
+            Trouble::Certificate(why) => Trouble::Certificate(clean(why)),
+            Trouble::Timeout => Trouble::Timeout,
+            Trouble::Broken(why) => Trouble::Broken(clean(why)),
+        };
+        let mut reply = came.map_err(trouble)?;
+        reply.body = match reply.body {
+            Body::Whole(bytes) => Body::Whole(match std::str::from_utf8(&bytes) {
+                Ok(body) => token.redact(body).into_bytes(),
+                // Not JSON, so no word of it goes further.
+                Err(_) => bytes,
+            }),
+            Body::CutShort(why) => Body::CutShort(trouble(why)),
+            Body::TooLarge => Body::TooLarge,
+        };
+        Ok(reply)
+    }
+}
+
+impl Desk for ProProfs {
+    async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
+        let token = self.token();
+        let body = match render(&self.account_email, token.expose(), update) {
+            Ok(body) => Ok(body),
+            Err(why) => Err(Trouble::NotConnected(why)),
+        };
+        let began = Instant::now();
+        let sent = permit.send();
+        let came = match body {
+            // reqwest's own timeout covers this; the outer one is a second rope, should a body drip for ever.
+            Ok(body) => tokio::time::timeout(self.timeout * 2, self.call(body))
+                .await
+                .unwrap_or(Err(Trouble::Timeout)),
+            Err(trouble) => Err(trouble),
+        };
+        let came = self.redact(&token, came);
+        let verdict = verdict::read(&came, update.ticket(), self.rules, SystemTime::now());
+        Answer { sent, verdict, latency: began.elapsed() }
+    }
+
+    async fn renew_credentials(&self) -> Result<bool, Error> {
+        let Some(renew) = &self.renew else { return Ok(false) };
+        let token = renew()?;
+        *self.token.write().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for ProProfs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProProfs").field("url", &self.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// The body of a request, as the vendor's page shows it.
+#[derive(Serialize)]
+struct Request<'a> {
+    account_email: &'a str,
+    token: &'a str,
+    /// A JSON number, as the page says; the reply has it as a string.
+    ticket_id: u64,
+    /// The page leaves this name blank; `email` is what the create page calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staff: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbox: Option<&'a str>,
+    /// Both tables of the vendor call it a String; the create page sends an array, and so do we.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "custom_fields")]
+    custom_fields: &'a [CustomField],
+}
+
+fn custom_fields<S: Serializer>(fields: &&[CustomField], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Element<'a, T> {
+        id: &'a str,
+        value: T,
+    }
+    let mut array = serializer.serialize_seq(Some(fields.len()))?;
+    for field in *fields {
+        match &field.value {
+            CustomValue::Text(value) => array.serialize_element(&Element { id: &field.id, value })?,
+            CustomValue::Json(value) => array.serialize_element(&Element { id: &field.id, value })?,
+        }
+    }
+    array.end()
+}
+
+/// Writes the body. The error holds no word of it.
+fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec<u8>, String> {
+    let changes = update.changes();
+    let request = Request {
+        account_email,
+        token,
+        ticket_id: update.ticket().get(),
+        email: changes.email.as_deref(),
+        name: changes.name.as_deref(),
+        phone: changes.phone.as_deref(),
+        subject: changes.subject.as_deref(),
+        description: changes.description.as_deref(),
+        staff: changes.staff.as_deref(),
+        priority: changes.priority.map(Priority::as_str),
+        inbox: changes.inbox.as_deref(),
+        custom_fields: &changes.custom_fields,
+    };
+    serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
+}
+
+async fn read_body(mut response: Response) -> Body {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_BYTES_MAX => return Body::TooLarge,
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Body::Whole(body),
+            Err(error) => return Body::CutShort(trouble(&error)),
+        }
+    }
+}
+
+fn wait_headers(headers: &HeaderMap) -> WaitHeaders {
+    let all = |name: &str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect()
+    };
+    WaitHeaders {
+        retry_after: all("retry-after"),
+        ratelimit_retry_after: all("x-ratelimit-retry-after"),
+        ratelimit_reset: all("x-ratelimit-reset"),
+    }
+}
+
+/// What reqwest's error proves. `is_connect` alone proves that nothing was sent; `is_request` proves nothing.
+fn trouble(error: &reqwest::Error) -> Trouble {
+    if error.is_connect() || error.is_builder() {
+        return match certificate_trouble(error) {
+            Some(why) => Trouble::Certificate(why),
+            None => Trouble::NotConnected(innermost(error)),
+        };
+    }
+    if error.is_timeout() {
+        return Trouble::Timeout;
+    }
+    Trouble::Broken(innermost(error))
+}
+
+/// A certificate that is not valid stays so; a handshake that breaks off may pass.
+fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let tls = inner.downcast_ref::<rustls::Error>().or_else(|| {
+            inner
+                .downcast_ref::<std::io::Error>()
+                .and_then(|error| error.get_ref())
+                .and_then(|error| error.downcast_ref::<rustls::Error>())
+        });
+        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
+            return tls.map(ToString::to_string);
+        }
+        source = inner.source();
+    }
+    None
+}
+
+/// The last cause, which says what happened; the outer ones repeat the URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::{Changes, TicketId};
+
+    #[test]
+    fn the_body_is_the_one_of_the_vendors_page() {
+        let changes = Changes {
+            staff: Some("ST007-009".into()),
+            priority: Some(Priority::High),
+            ..Changes::default()
+        };
+        let update = TicketUpdate::new(TicketId::parse("1001").unwrap(), changes).unwrap();
+        let body = render("john@proprofs.com", "secret", &update).unwrap();
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            r#"{"account_email":"john@proprofs.com","token":"secret","ticket_id":1001,"staff":"ST007-009","priority":"high"}"#
+        );
+    }
+
+    #[test]
+    fn custom_fields_are_an_array_and_numbers_keep_their_digits() {
+        let number = serde_json::value::RawValue::from_string("12345678901234567890.10".into()).unwrap();
+        let changes = Changes {
+            custom_fields: vec![
+                CustomField { id: "CF007-07".into(), value: CustomValue::Text("Micro".into()) },
+                CustomField { id: "CF007-08".into(), value: CustomValue::Json(number) },
+            ],
+            ..Changes::default()
+        };
+        let update = TicketUpdate::new(TicketId::parse("7").unwrap(), changes).unwrap();
+        let body = String::from_utf8(render("a@example.com", "t", &update).unwrap()).unwrap();
+        assert!(body.ends_with(
+            r#""custom_fields":[{"id":"CF007-07","value":"Micro"},{"id":"CF007-08","value":12345678901234567890.10}]}"#
+        ));
+    }
+}

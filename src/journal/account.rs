@@ -1,0 +1,179 @@
+//! One process for one account, whatever the journal: a locked file beside the journals.
+//!
+//! The desk counts requests for each account, and the promise is for each journal; two processes on one account
+//! would break both. The file also remembers which journal the account's runs are in and how often it was
+//! started, so that a journal that was deleted, or replaced by an older copy, is noticed: such a journal has
+//! forgotten intents, and would repeat updates. What is not noticed: a copy taken and put back between two
+//! starts.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Journal;
+use super::runs::DeskId;
+use crate::error::Error;
+
+/// The record is padded to one size and written in one go: no shorter one can leave a tail of a longer, and a
+/// disk writes a sector of 512 bytes whole.
+const RECORD_BYTES: usize = 512;
+
+/// What the file remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    journal: String,
+    epoch: u64,
+    pid: u32,
+}
+
+/// The account, held. Dropping it lets go.
+#[derive(Debug)]
+pub struct AccountLock {
+    file: File,
+    path: PathBuf,
+    record: Option<Record>,
+}
+
+impl AccountLock {
+    /// Takes the account of `desk`, or says who has it ([`Error::Overlap`]).
+    pub fn acquire(state_folder: &Path, desk: &DeskId) -> Result<Self, Error> {
+        let path = path(state_folder, desk);
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|error| Error::file("make the folder", folder, &error))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Error::file("open the account file", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let who = read(&mut file, &path).ok().flatten().map_or_else(String::new, |record| {
+                    format!(" (process {})", record.pid)
+                });
+                return Err(Error::Overlap(format!(
+                    "another deskload{who} works for the account {} at {}; nothing was sent; wait for it to end",
+                    desk.account_email, desk.url
+                )));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::file("lock the account file", &path, &error));
+            }
+        }
+        let record = read(&mut file, &path)?;
+        Ok(Self { file, path, record })
+    }
+
+    /// Whether somebody holds the account now.
+    #[must_use]
+    pub fn is_held(state_folder: &Path, desk: &DeskId) -> bool {
+        File::open(path(state_folder, desk))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Checks that `journal` is the one the account was last worked on with, and raises the epoch in both.
+    /// With `accept`, another journal becomes the account's own.
+    pub fn confirm(&mut self, journal: &mut Journal, desk: &DeskId, accept: bool) -> Result<(), Error> {
+        let epoch = journal.epoch(desk)?;
+        if let Some(record) = self.record.as_ref().filter(|_| !accept) {
+            if record.journal != journal.uuid() {
+                return Err(Error::Machine(format!(
+                    "the journal {} is not the one that this account's runs are in, so it cannot know what was \
+                     sent; put that one back, or name it with --journal; if it is gone for good, --accept-journal \
+                     goes on with this one (the account file is {})",
+                    journal.path().display(),
+                    self.path.display()
+                )));
+            }
+            if epoch < record.epoch {
+                return Err(Error::Machine(format!(
+                    "the journal {} is an older copy: it has seen {epoch} starts for this account, and there were {}; \
+                     what was sent since is not in it; put the newer one back, or go on with --accept-journal",
+                    journal.path().display(),
+                    record.epoch
+                )));
+            }
+        }
+        // The journal first: a kill between the two leaves it ahead, which is not mistaken for an older copy.
+        let epoch = epoch.max(self.record.as_ref().map_or(0, |record| record.epoch)) + 1;
+        journal.set_epoch(desk, epoch)?;
+        self.write(&Record { journal: journal.uuid().to_owned(), epoch, pid: std::process::id() })
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), Error> {
+        let failed = |error: std::io::Error| Error::file("write the account file", &self.path, &error);
+        let mut text = serde_json::to_string(record)
+            .map_err(|error| Error::Machine(format!("failed to write the account file: {error}")))?;
+        let padding = RECORD_BYTES.saturating_sub(text.len() + 1);
+        text.extend(std::iter::repeat_n(' ', padding));
+        text.push('\n');
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        self.file.write_all(text.as_bytes()).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        self.record = Some(record.clone());
+        Ok(())
+    }
+}
+
+/// The file's name is a digest: an e-mail is nobody's business in a folder listing.
+fn path(state_folder: &Path, desk: &DeskId) -> PathBuf {
+    let digest = Sha256::digest(format!("{}\n{}", desk.url, desk.account_email));
+    let name = digest.iter().take(16).fold(String::new(), |name, byte| format!("{name}{byte:02x}"));
+    state_folder.join("accounts").join(name + ".lock")
+}
+
+fn read(file: &mut File, path: &Path) -> Result<Option<Record>, Error> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_string(&mut text))
+        .map_err(|error| Error::file("read the account file", path, &error))?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(text.trim_end()).map(Some).map_err(|_| {
+        Error::Machine(format!(
+            "the account file {} is damaged, so it is not known which journal this account's runs are in; \
+             if you are sure of the journal, remove the file and go on",
+            path.display()
+        ))
+    })
+}
+
+impl Journal {
+    fn epoch(&self, desk: &DeskId) -> Result<u64, Error> {
+        self.conn
+            .query_row(
+                "SELECT coalesce(max(epoch), 0) FROM account WHERE url = ?1 AND email = ?2",
+                [&desk.url, &desk.account_email],
+                |row| row.get(0),
+            )
+            .map_err(self.explain("read"))
+    }
+
+    fn set_epoch(&mut self, desk: &DeskId, epoch: u64) -> Result<(), Error> {
+        let failed = self.explain("write");
+        let set = |conn: &mut rusqlite::Connection| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute(
+                "INSERT INTO account (url, email, epoch) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (url, email) DO UPDATE SET epoch = excluded.epoch",
+                params![desk.url, desk.account_email, epoch],
+            )?;
+            tx.commit()
+        };
+        set(&mut self.conn).map_err(failed)
+    }
+}

@@ -1,0 +1,173 @@
+//! What the journal remembers of an update once its row is gone: which fields, and a digest of each value.
+//!
+//! It answers two questions for later runs, "is this the same update?" and "did a later row set all of these
+//! fields?", without keeping the values, which are personal data. Six bytes a value: two different values are
+//! taken for equal once in 2^48 comparisons.
+
+use sha2::{Digest, Sha256};
+
+use crate::ticket::{Changes, Field, TicketId, Value};
+
+/// Bytes kept of each value's digest.
+const DIGEST_BYTES: usize = 6;
+
+/// The custom fields of a run, in the order in which its input first names them. It never changes once the run
+/// is open, because the bits of every [`Fingerprint`] count from it.
+#[derive(Clone, Debug, Default)]
+pub struct FieldBits {
+    custom: Vec<String>,
+    by_id: std::collections::HashMap<String, usize>,
+}
+
+impl FieldBits {
+    /// Takes the custom fields that the run's rows name.
+    #[must_use]
+    pub fn new(custom: Vec<String>) -> Self {
+        let by_id = custom.iter().enumerate().map(|(index, id)| (id.clone(), index)).collect();
+        Self { custom, by_id }
+    }
+
+    /// The custom fields, in order.
+    #[must_use]
+    pub fn custom(&self) -> &[String] {
+        &self.custom
+    }
+
+    /// The field's bit; `None` for a custom field that the run does not know.
+    fn bit(&self, field: Field<'_>) -> Option<usize> {
+        match field {
+            Field::Custom(id) => self.by_id.get(id).map(|index| Field::STANDARD.len() + index),
+            standard => Field::STANDARD.iter().position(|other| *other == standard),
+        }
+    }
+}
+
+/// Which fields an update sets, as bits, and six bytes of digest for each, in the bits' order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    fields: Box<[u8]>,
+    values: Box<[u8]>,
+}
+
+impl Fingerprint {
+    /// Takes the print of an update. `None` if it names a custom field that the run does not know.
+    #[must_use]
+    pub fn of(changes: &Changes, bits: &FieldBits) -> Option<Self> {
+        let mut set: Vec<(usize, [u8; DIGEST_BYTES])> = Vec::with_capacity(4);
+        for (field, value) in changes.iter() {
+            set.push((bits.bit(field)?, digest(field, value)));
+        }
+        set.sort_unstable_by_key(|(bit, _)| *bit);
+        let length = set.last().map_or(0, |(bit, _)| bit / 8 + 1);
+        let mut fields = vec![0_u8; length];
+        let mut values = Vec::with_capacity(set.len() * DIGEST_BYTES);
+        for (bit, digest) in set {
+            if let Some(byte) = fields.get_mut(bit / 8) {
+                *byte |= 1 << (bit % 8);
+            }
+            values.extend_from_slice(&digest);
+        }
+        Some(Self { fields: fields.into(), values: values.into() })
+    }
+
+    /// The bits as the journal keeps them.
+    #[must_use]
+    pub fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// The digests as the journal keeps them.
+    #[must_use]
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    /// What makes two updates the same in whatever run: the ticket and every field with its value.
+    #[must_use]
+    pub fn same_update(&self, ticket: TicketId) -> SameUpdate {
+        same_update(ticket, &self.values)
+    }
+}
+
+/// Equal for rows of any run that ask the same of the same ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SameUpdate(TicketId, Box<[u8]>);
+
+/// As [`Fingerprint::same_update`], from what the journal kept. Each digest covers its field's name, so sorting
+/// them makes runs comparable that number their custom fields differently.
+pub(super) fn same_update(ticket: TicketId, values: &[u8]) -> SameUpdate {
+    let mut digests: Vec<&[u8]> = values.chunks(DIGEST_BYTES).collect();
+    digests.sort_unstable();
+    SameUpdate(ticket, digests.concat().into())
+}
+
+fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
+    let mut hasher = Sha256::new();
+    match field {
+        Field::Custom(id) => {
+            hasher.update(b"custom_fields.");
+            hasher.update(id);
+        }
+        standard => hasher.update(standard.to_string()),
+    }
+    // A name holds no NUL (mapping refuses it), so name and value cannot run into each other.
+    match value {
+        Value::Text(text) => {
+            hasher.update(b"\0t");
+            hasher.update(text);
+        }
+        Value::Json(json) => {
+            hasher.update(b"\0j");
+            hasher.update(json);
+        }
+    }
+    let mut short = [0; DIGEST_BYTES];
+    short.iter_mut().zip(hasher.finalize()).for_each(|(to, from)| *to = from);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::{CustomField, CustomValue, Priority};
+
+    fn custom(id: &str, value: &str) -> CustomField {
+        CustomField { id: id.to_owned(), value: CustomValue::Text(value.to_owned()) }
+    }
+
+    #[test]
+    fn the_same_update_is_known_again_in_a_run_that_numbers_its_fields_otherwise() {
+        let ticket = TicketId::parse("7").unwrap();
+        let changes = Changes {
+            priority: Some(Priority::High),
+            custom_fields: vec![custom("CF1", "a"), custom("CF2", "b")],
+            ..Changes::default()
+        };
+        let one = Fingerprint::of(&changes, &FieldBits::new(vec!["CF1".into(), "CF2".into()])).unwrap();
+        let other =
+            Fingerprint::of(&changes, &FieldBits::new(vec!["CF9".into(), "CF2".into(), "CF1".into()]))
+                .unwrap();
+        assert_ne!(one, other);
+        assert_eq!(one.same_update(ticket), other.same_update(ticket));
+        let swapped =
+            Changes { custom_fields: vec![custom("CF1", "b"), custom("CF2", "a")], ..changes.clone() };
+        let bits = FieldBits::new(vec!["CF1".into(), "CF2".into()]);
+        assert_ne!(
+            Fingerprint::of(&swapped, &bits).unwrap().same_update(ticket),
+            one.same_update(ticket)
+        );
+    }
+
+    #[test]
+    fn a_custom_field_that_the_run_does_not_know_has_no_print() {
+        let changes = Changes { custom_fields: vec![custom("CF1", "a")], ..Changes::default() };
+        assert!(Fingerprint::of(&changes, &FieldBits::default()).is_none());
+    }
+
+    #[test]
+    fn one_field_takes_one_byte_and_six() {
+        let changes = Changes { staff: Some("ST007-009".into()), ..Changes::default() };
+        let print = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
+        assert_eq!((print.fields().len(), print.values().len()), (1, 6));
+    }
+}

@@ -1,0 +1,208 @@
+//! The journal: the SQLite file that holds runs and rows. It is the truth; everything printed is derived.
+//!
+//! - [`state`]: how a row stands, and the tokens (`Permit`, `Sent`, `Outcome`) that lead from state to state
+//! - [`transitions`]: the one transaction that takes rows from state to state while sending
+//! - [`runs`]: opening and finding runs
+//! - [`settle`]: what a person's word and a restart do to rows
+//! - [`reader`]: what is left to send, what to report
+//! - [`fingerprint`]: what is remembered of an update once its row is gone
+//! - [`schema`]: tables and migrations
+//! - [`account`]: one process for one account, whatever the journal
+//! - [`writer`]: the thread that commits
+//!
+//! ```text
+//!                  grant                 answer proven not applied, permit given back
+//!   (no entry) ───────────▶ sending ◀───────────────────────────────────────▶ pending ◀─┐
+//!       │                    │ │ │             grant                           ▲  ▲     │
+//!       │   reply believed   │ │ └──▶ in doubt ──────── resolve --resend ──────┘  │     │
+//!       │       ┌────────────┘ │       │  ▲ the process died while sending        │     │
+//!       │       ▼              ▼       │  └── (recovery, account held)            │     │
+//!       │    applied         failed ───┼──────────── retry ───────────────────────┘     │
+//!       │       ▲                      │                                                │
+//!       │       └── resolve --applied ─┴── resolve --skip ──▶ skipped                   │
+//!       ├── first pass ──▶ invalid                                                      │
+//!       └── set aside: waits behind a row in doubt, or rests ───────────────────────────┘
+//! ```
+//!
+//! **Order of writing.** An intent is committed before its request leaves (WAL, `synchronous=FULL`), an outcome
+//! after the reply was read. A row found `sending` by a process that holds the account was cut off between the
+//! two, and is in doubt.
+//! **Locking.** SQLite's own locks keep writers apart; that one account is worked on by one process is the
+//! account file's business. Never open and close the journal file otherwise while it is in use: closing any
+//! descriptor of it drops all of this process's POSIX locks.
+//! **Failure.** Every error here is [`Error::Machine`]: nothing more is sent. A failed commit is never retried.
+//! **Size.** About 20 bytes a settled row; see the guide for figures.
+
+pub mod account;
+pub mod fingerprint;
+pub mod reader;
+pub mod runs;
+pub mod schema;
+pub mod settle;
+pub mod state;
+pub mod transitions;
+pub mod writer;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::Error;
+use schema::Standing;
+
+/// How long to wait for another account's process that commits to the same file.
+const BUSY_MAX: Duration = Duration::from_secs(30);
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    conn: Connection,
+    path: PathBuf,
+    uuid: String,
+}
+
+impl Journal {
+    /// Opens the journal, creating it with mode 0600 if it is not there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        make_private_folder(path)?;
+        refuse_symlink(path)?;
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_new) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::file("create the journal", path, &error)),
+        }
+        Self::open_existing(path)
+    }
+
+    /// Opens the journal only if it is there: for the commands that read.
+    pub fn open_if_there(path: &Path) -> Result<Option<Self>, Error> {
+        refuse_symlink(path)?;
+        match fs::metadata(path) {
+            Ok(_) => Self::open_existing(path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read the journal", path, &error)),
+        }
+    }
+
+    fn open_existing(path: &Path) -> Result<Self, Error> {
+        // An older umask, or a person, may have left it readable to others. The companion files inherit this.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .map_err(|error| Error::file("set the mode of the journal", path, &error))?;
+        let failed = |error: rusqlite::Error| explain(path, "open", &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+        conn.busy_timeout(BUSY_MAX).map_err(failed)?;
+        match schema::standing(&conn).map_err(failed)? {
+            Standing::New | Standing::Known => {}
+            Standing::Newer(version) => {
+                return Err(Error::Machine(format!(
+                    "the journal {} is of a newer deskload (schema {version}, this one knows {}); use that version",
+                    path.display(),
+                    schema::VERSION
+                )));
+            }
+            Standing::Foreign => {
+                return Err(Error::Machine(format!(
+                    "{} is a database, but not a journal of deskload; name another file with --journal",
+                    path.display()
+                )));
+            }
+        }
+        conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // FULL: a commit has reached the disk before its request leaves. This is the promise.
+        conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        conn.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        schema::migrate(&mut conn, &uuid::Uuid::new_v4().to_string()).map_err(failed)?;
+        let uuid =
+            conn.query_row("SELECT uuid FROM journal", [], |row| row.get(0)).map_err(failed)?;
+        Ok(Self { conn, path: path.to_owned(), uuid })
+    }
+
+    /// A second connection, for reading beside the one that writes.
+    pub fn open_again(&self) -> Result<Self, Error> {
+        Self::open_existing(&self.path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its identity, which a copy shares and a new file does not.
+    #[must_use]
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// The folder of the spools, beside the journal.
+    #[must_use]
+    pub fn spool_folder(&self) -> PathBuf {
+        spool_folder(&self.path)
+    }
+
+    /// Closes it with a last checkpoint, so that the next start finds one clean file.
+    pub fn close(self) -> Result<(), Error> {
+        let path = self.path;
+        self.conn.close().map_err(|(_, error)| explain(&path, "close", &error))
+    }
+
+    /// What SQLite said, as a sentence with the path in it.
+    fn explain(&self, what: &str) -> impl Fn(rusqlite::Error) -> Error + use<> {
+        let path = self.path.clone();
+        let what = what.to_owned();
+        move |error| explain(&path, &what, &error)
+    }
+}
+
+/// The folder of the spools of the journal at `journal`.
+#[must_use]
+pub fn spool_folder(journal: &Path) -> PathBuf {
+    let mut name = journal.file_name().unwrap_or_default().to_owned();
+    name.push(".spool");
+    journal.with_file_name(name)
+}
+
+/// Makes the folder that `path` lies in, for its owner alone where it has to be made.
+fn make_private_folder(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| Error::file("make the folder", folder, &error))
+}
+
+/// A link could lead the journal, and the rows' data with it, to a place that others can read.
+fn refuse_symlink(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_symlink() => Err(Error::Machine(format!(
+            "the journal {} is a symbolic link, which could lead it astray; name the file itself with --journal",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full; make room, then give the same command again",
+        Some(ErrorCode::ReadOnly) => "it cannot be written; check the file system and the file's mode",
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            "the file is damaged, and has been left as it is; put a copy of it aside, then restore one or name another with --journal"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process holds it; try again when that one has ended"
+        }
+        Some(ErrorCode::SystemIoFailure) => "the disk reported an error; look at the system's log before going on",
+        _ => "see the message",
+    };
+    Error::Machine(format!("failed to {what} the journal {}: {error} ({hint})", path.display()))
+}

@@ -1,0 +1,163 @@
+//! What is read from the journal beside a run: which rows are left, which rows to report, which are in doubt.
+//!
+//! Rows come in pages, so that memory stays flat however many there are. Nothing here writes.
+
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::Journal;
+use super::fingerprint::{SameUpdate, same_update};
+use super::runs::{DeskId, RunKey};
+use super::schema::OPEN;
+use super::state::State;
+use crate::error::Error;
+use crate::ticket::TicketId;
+
+/// Rows fetched at a time.
+const PAGE: usize = 4096;
+
+/// A row that has an entry: its number, and how many attempts it has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub row: u64,
+    /// How it stands.
+    pub state: State,
+    /// Attempts so far.
+    pub attempts: u32,
+}
+
+/// A row as a report tells it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its number.
+    pub row: u64,
+    /// How it stands.
+    pub state: State,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The word.
+    pub reason: String,
+    /// The sentence.
+    pub message: String,
+    /// The status of the HTTP reply, if there was one.
+    pub http_status: Option<u16>,
+}
+
+impl Journal {
+    /// A page of a run's pending rows that have an entry, after row `after` and below row `below`, in order.
+    pub fn pending_page(&self, run: RunKey, after: u64, below: u64) -> Result<Vec<Entry>, Error> {
+        let sql = format!(
+            "SELECT row.key, state, coalesce(attempts, 0) FROM row LEFT JOIN detail USING (key)
+             WHERE state = 2 AND {OPEN} AND row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
+        );
+        self.entries(&sql, run, after, below)
+    }
+
+    /// A page of a run's rows that have an entry, whatever it is, after row `after`, in order.
+    pub fn entry_page(&self, run: RunKey, after: u64, rows: u64) -> Result<Vec<Entry>, Error> {
+        let sql = format!(
+            "SELECT row.key, state, coalesce(attempts, 0) FROM row LEFT JOIN detail USING (key)
+             WHERE row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
+        );
+        self.entries(&sql, run, after, rows + 1)
+    }
+
+    fn entries(&self, sql: &str, run: RunKey, after: u64, below: u64) -> Result<Vec<Entry>, Error> {
+        let query = || {
+            self.conn
+                .prepare_cached(sql)?
+                .query_map(params![run.key(after), run.key(below)], |row| {
+                    Ok(Entry { row: run.row(row.get(0)?), state: state(row, 1)?, attempts: row.get(2)? })
+                })?
+                .collect()
+        };
+        query().map_err(self.explain("read"))
+    }
+
+    /// A page of a run's rows to tell of, in one of two states, after row `after`, in order.
+    pub fn told_page(
+        &self,
+        run: RunKey,
+        states: (State, State),
+        after: u64,
+        rows: u64,
+    ) -> Result<Vec<Told>, Error> {
+        let sql = format!(
+            "SELECT row.key, state, coalesce(attempts, 0), coalesce(reason, ''), coalesce(message, ''), http_status
+             FROM row LEFT JOIN detail USING (key)
+             WHERE state IN (?1, ?2) AND {OPEN} AND row.key > ?3 AND row.key <= ?4
+             ORDER BY row.key LIMIT {PAGE}"
+        );
+        let query = || {
+            self.conn
+                .prepare_cached(&sql)?
+                .query_map(
+                    params![states.0.code(), states.1.code(), run.key(after), run.key(rows)],
+                    |row| {
+                        Ok(Told {
+                            row: run.row(row.get(0)?),
+                            state: state(row, 1)?,
+                            attempts: row.get(2)?,
+                            reason: row.get(3)?,
+                            message: row.get(4)?,
+                            http_status: row.get(5)?,
+                        })
+                    },
+                )?
+                .collect()
+        };
+        query().map_err(self.explain("read"))
+    }
+
+    /// Every update of this desk that is in doubt, in whatever run.
+    pub fn updates_in_doubt(&self, desk: &DeskId) -> Result<HashSet<SameUpdate>, Error> {
+        let sql = format!(
+            "SELECT ticket, digest FROM run JOIN account ON account.id = run.account
+                 JOIN row ON row.key > run.key_before AND row.key <= run.key_before + run.rows
+             WHERE url = ?1 AND email = ?2 AND run.in_doubt > 0 AND state = 5 AND {OPEN}"
+        );
+        let query = || {
+            self.conn
+                .prepare(&sql)?
+                .query_map([&desk.url, &desk.account_email], |row| {
+                    let digest: Vec<u8> = row.get(1)?;
+                    Ok(same_update(TicketId::from_journal(row.get(0)?), &digest))
+                })?
+                .collect()
+        };
+        query().map_err(self.explain("read"))
+    }
+
+    /// The tickets that have a row of this run in doubt.
+    pub fn tickets_in_doubt(&self, run: RunKey, rows: u64) -> Result<Vec<(TicketId, u64)>, Error> {
+        let sql = format!(
+            "SELECT ticket, key FROM row WHERE state = 5 AND {OPEN} AND key > ?1 AND key <= ?2 ORDER BY key"
+        );
+        let query = || {
+            self.conn
+                .prepare(&sql)?
+                .query_map(params![run.key(0), run.key(rows)], |row| {
+                    Ok((TicketId::from_journal(row.get(0)?), run.row(row.get(1)?)))
+                })?
+                .collect()
+        };
+        query().map_err(self.explain("read"))
+    }
+
+    /// How one row stands; `None` if it was never admitted.
+    pub fn state_of(&self, run: RunKey, row: u64) -> Result<Option<State>, Error> {
+        self.conn
+            .prepare_cached("SELECT state FROM row WHERE key = ?1")
+            .and_then(|mut statement| {
+                statement.query_row([run.key(row)], |row| state(row, 0)).optional()
+            })
+            .map_err(self.explain("read"))
+    }
+}
+
+fn state(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let code: i64 = row.get(column)?;
+    State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}

@@ -1,0 +1,141 @@
+//! The tables, and the steps that lead an older journal to them.
+//!
+//! Two things one must never do: change a step that has been released, and take one away. A new need is a new
+//! step at the end; `PRAGMA user_version` counts the steps that a file has seen. Each step is one transaction
+//! with its count, so that a kill leaves the file before it or after it.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Tells a journal from any other SQLite file ("dskl").
+pub(super) const APPLICATION_ID: i32 = 0x6473_6B6C;
+
+/// What a query must say so that SQLite may use the index of the open rows: the same words as the index itself.
+pub(super) const OPEN: &str = "state NOT IN (1, 6)";
+
+const STEPS: &[&str] = &["
+    CREATE TABLE journal (
+        id   INTEGER PRIMARY KEY CHECK (id = 1),
+        uuid TEXT NOT NULL
+    ) STRICT;
+
+    -- A desk: one URL and one account. The epoch is raised at each start, here and in the account file.
+    CREATE TABLE account (
+        id    INTEGER PRIMARY KEY,
+        url   TEXT NOT NULL,
+        email TEXT NOT NULL,
+        epoch INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (url, email)
+    ) STRICT;
+
+    CREATE TABLE run (
+        id            INTEGER PRIMARY KEY,
+        account       INTEGER NOT NULL REFERENCES account (id),
+        key_before    INTEGER NOT NULL, -- a row's key is this plus its number
+        rows          INTEGER NOT NULL,
+        sha256        TEXT    NOT NULL, -- of the input's bytes
+        bytes         INTEGER NOT NULL,
+        path          TEXT,             -- NULL: standard input
+        layout        TEXT    NOT NULL, -- JSON: how the spool is laid out
+        mapping       TEXT    NOT NULL, -- JSON: how columns become fields
+        custom_fields TEXT    NOT NULL, -- JSON: the ids that the bits of row.fields count from
+        spool         TEXT,             -- file name in the spool folder; NULL once nothing needs it
+        cursor        INTEGER NOT NULL DEFAULT 1, -- every row below it has an entry in row
+        applied       INTEGER NOT NULL DEFAULT 0,
+        failed        INTEGER NOT NULL DEFAULT 0,
+        invalid       INTEGER NOT NULL DEFAULT 0,
+        in_doubt      INTEGER NOT NULL DEFAULT 0,
+        skipped       INTEGER NOT NULL DEFAULT 0,
+        attempts      INTEGER NOT NULL DEFAULT 0,
+        throttled     INTEGER NOT NULL DEFAULT 0,
+        started_ms    INTEGER NOT NULL, -- UNIX time
+        ended_ms      INTEGER,          -- of the last invocation
+        exit_code     INTEGER
+    ) STRICT;
+    CREATE INDEX run_input ON run (sha256);
+
+    -- Small on purpose: ten million of these stay on disk for good. No payload.
+    CREATE TABLE row (
+        key    INTEGER PRIMARY KEY,
+        state  INTEGER NOT NULL,
+        ticket INTEGER,            -- NULL: the row is invalid
+        fields BLOB,               -- which fields it sets: bits
+        digest BLOB                -- six bytes a value
+    ) STRICT;
+    -- Everything but applied (1) and skipped (6), which are nearly all.
+    CREATE INDEX row_open ON row (state) WHERE state NOT IN (1, 6);
+
+    -- For the few rows that have something to tell.
+    CREATE TABLE detail (
+        key         INTEGER PRIMARY KEY,
+        attempts    INTEGER NOT NULL,
+        http_status INTEGER,
+        reason      TEXT NOT NULL,
+        message     TEXT NOT NULL
+    ) STRICT;
+
+    -- Where rows begin in the spool, now and then, so that any row is found without reading from the start.
+    CREATE TABLE mark (
+        run  INTEGER NOT NULL REFERENCES run (id),
+        row  INTEGER NOT NULL,
+        byte INTEGER NOT NULL,
+        line INTEGER NOT NULL,
+        PRIMARY KEY (run, row)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What happened in each minute, for the report.
+    CREATE TABLE minute (
+        run       INTEGER NOT NULL REFERENCES run (id),
+        minute    INTEGER NOT NULL, -- UNIX time / 60
+        applied   INTEGER NOT NULL,
+        failed    INTEGER NOT NULL,
+        in_doubt  INTEGER NOT NULL,
+        throttled INTEGER NOT NULL,
+        not_sent  INTEGER NOT NULL,
+        paused_ms INTEGER NOT NULL,
+        latency   BLOB NOT NULL,    -- counts by bucket, u32 little endian
+        PRIMARY KEY (run, minute)
+    ) STRICT, WITHOUT ROWID;
+    "];
+
+/// The number of steps that this version knows.
+pub const VERSION: usize = STEPS.len();
+
+/// What a file's number of steps means to this version.
+pub(super) enum Standing {
+    /// Nothing in it yet.
+    New,
+    /// As this version writes it, or older.
+    Known,
+    /// From a later version of deskload.
+    Newer(i64),
+    /// Not a journal.
+    Foreign,
+}
+
+/// Looks at a file without changing it.
+pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Standing> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
+        return Ok(if version > known { Standing::Newer(version) } else { Standing::Known });
+    }
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(if tables == 0 && application == 0 { Standing::New } else { Standing::Foreign })
+}
+
+/// Takes the steps that are missing. `uuid` becomes the identity of a file that is new.
+pub(super) fn migrate(conn: &mut Connection, uuid: &str) -> rusqlite::Result<()> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    // Read again under the lock: another process may have been here a moment ago.
+    let done: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for step in STEPS.iter().skip(done) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    if done == 0 {
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.execute("INSERT INTO journal (id, uuid) VALUES (1, ?1)", [uuid])?;
+    }
+    tx.commit()
+}

@@ -1,0 +1,254 @@
+//! How a row stands, and the tokens that lead from one state to the next.
+//!
+//! A request can only be made with a [`Permit`], a permit only comes out of a committed intent, and an outcome
+//! can only be recorded for what a permit was spent on. None of the three can be cloned, so that the compiler
+//! refuses a second request for one intent. This module does no I/O.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::fingerprint::Fingerprint;
+use crate::ticket::TicketId;
+
+/// How a row stands in the journal. A row that was never admitted has no entry, and is pending.
+///
+/// The numbers are in the file. `Sending` and `Applied` are 0 and 1 because SQLite keeps those without a byte
+/// of their own, and equal sizes let an outcome overwrite its intent in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the design")]
+pub enum State {
+    Sending = 0,
+    Applied = 1,
+    Pending = 2,
+    Failed = 3,
+    Invalid = 4,
+    InDoubt = 5,
+    Skipped = 6,
+}
+
+impl State {
+    /// The number in the file.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// The word in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Applied => "applied",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Invalid => "invalid",
+            Self::InDoubt => "in doubt",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Reads the number in the file.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        Some(match code {
+            0 => Self::Sending,
+            1 => Self::Applied,
+            2 => Self::Pending,
+            3 => Self::Failed,
+            4 => Self::Invalid,
+            5 => Self::InDoubt,
+            6 => Self::Skipped,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a row stands as it does; the word goes into reports and is part of the contract with their readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The desk answered with `status: error`.
+    Refused,
+    /// The desk answered with a status from the list of refusals.
+    Rejected,
+    /// A 401 or 403 among rows that were applied.
+    Forbidden,
+    /// A redirect among rows that were applied.
+    Redirected,
+    /// The row itself cannot be made into an update.
+    Invalid,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke after the request may have left.
+    ConnectionLost,
+    /// A status that does not tell whether the update was applied.
+    ServerError,
+    /// A success that cannot be believed: not JSON, another ticket's number, cut short.
+    UnreadableReply,
+    /// The process ended between the intent and the outcome.
+    Interrupted,
+    /// The desk asked to come back later (429, or 503 with a Retry-After).
+    Throttled,
+    /// The request never left: no connection.
+    NotSent,
+    /// The desk refused the credentials.
+    Credentials,
+    /// The desk's certificate is not valid.
+    Certificate,
+    /// A person settled the row.
+    Resolved,
+}
+
+impl Reason {
+    /// The word in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Forbidden => "forbidden",
+            Self::Redirected => "redirected",
+            Self::Invalid => "invalid",
+            Self::Timeout => "timeout",
+            Self::ConnectionLost => "connection lost",
+            Self::ServerError => "server error",
+            Self::UnreadableReply => "unreadable reply",
+            Self::Interrupted => "interrupted",
+            Self::Throttled => "throttled",
+            Self::NotSent => "not sent",
+            Self::Credentials => "credentials",
+            Self::Certificate => "certificate",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl Reason {
+    /// Whether it means that no byte of the request left.
+    #[must_use]
+    pub const fn never_left(self) -> bool {
+        matches!(self, Self::NotSent | Self::Certificate)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A row that wants to be sent.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// Its number, from 1.
+    pub row: u64,
+    /// Its ticket.
+    pub ticket: TicketId,
+    /// Which fields it sets, and to what.
+    pub fingerprint: Fingerprint,
+    /// How many attempts were made before this one.
+    pub attempts: u32,
+}
+
+/// The right to make one attempt. Its intent is on disk.
+#[derive(Debug)]
+#[must_use = "a permit is spent by sending, or given back"]
+pub struct Permit {
+    row: u64,
+    attempt: u32,
+    granted_at: Instant,
+}
+
+impl Permit {
+    /// For the journal alone, after the commit.
+    pub(super) fn new(intent: &Intent) -> Self {
+        Self { row: intent.row, attempt: intent.attempts + 1, granted_at: Instant::now() }
+    }
+
+    /// Which row it is for.
+    #[must_use]
+    pub const fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// Which attempt of its row it allows, from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How long ago it was given.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.granted_at.elapsed()
+    }
+
+    /// Spends it: the request leaves now.
+    pub const fn send(self) -> Sent {
+        Sent { row: self.row, attempt: self.attempt }
+    }
+}
+
+/// A permit that was spent. What became of it is not known yet.
+#[derive(Debug)]
+#[must_use = "what was sent needs an outcome, or it stays in doubt"]
+pub struct Sent {
+    row: u64,
+    attempt: u32,
+}
+
+impl Sent {
+    /// Joins the attempt and what is known of it now.
+    pub const fn settle(self, ending: Ending, latency: Duration) -> Outcome {
+        Outcome { row: self.row, attempt: self.attempt, ending, latency }
+    }
+}
+
+/// What is known after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The desk said so, in a form that can be believed.
+    Applied,
+    /// The desk refused this row for good.
+    Failed(Note),
+    /// Perhaps applied, perhaps not.
+    InDoubt(Note),
+    /// Proven not applied: the row is pending again.
+    NotApplied(Note),
+}
+
+/// Why, in a word and in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The word for counting.
+    pub reason: Reason,
+    /// The sentence for reading; already redacted and cleaned.
+    pub message: String,
+    /// The status of the HTTP reply, if there was one.
+    pub http_status: Option<u16>,
+}
+
+/// What the journal takes in after an attempt.
+#[derive(Debug)]
+#[must_use = "an outcome counts once it is committed"]
+pub struct Outcome {
+    pub(super) row: u64,
+    pub(super) attempt: u32,
+    pub(super) ending: Ending,
+    pub(super) latency: Duration,
+}
+
+impl Outcome {
+    /// Which row it is for.
+    #[must_use]
+    pub const fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// What is known.
+    #[must_use]
+    pub const fn ending(&self) -> &Ending {
+        &self.ending
+    }
+}

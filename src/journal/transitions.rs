@@ -1,0 +1,295 @@
+//! The one transaction that takes rows from state to state while a run is sending.
+//!
+//! Each transition says which state it expects, and fails the commit if it finds another: a row that is not
+//! `sending` cannot get an outcome, one that is settled cannot be granted again. This is the second lock behind
+//! the types of [`super::state`]; when it holds a row back, the program has a bug, and stops.
+
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::Journal;
+use super::runs::RunKey;
+use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State};
+use crate::error::Error;
+
+/// What has gathered since the last commit. It becomes durable all at once, or not at all.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What became of attempts.
+    pub outcomes: Vec<Outcome>,
+    /// Permits that were not used.
+    pub given_back: Vec<Permit>,
+    /// Rows that wait for a person or for another day; they need an entry, because the cursor passes them.
+    pub set_aside: Vec<Intent>,
+    /// Rows that want to be sent.
+    pub wanted: Vec<Intent>,
+    /// The first row that may have no entry once this batch is in.
+    pub cursor: u64,
+    /// UNIX time in milliseconds, for the samples.
+    pub now_ms: i64,
+    /// How long sending was paused since the last batch, for the samples.
+    pub paused_ms: u64,
+}
+
+impl Batch {
+    /// Whether a commit would change anything.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+            && self.given_back.is_empty()
+            && self.set_aside.is_empty()
+            && self.wanted.is_empty()
+    }
+}
+
+/// What the rows of a batch add to their run's counters. Negative where a row leaves a state.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) applied: i64,
+    pub(super) failed: i64,
+    pub(super) invalid: i64,
+    pub(super) in_doubt: i64,
+    pub(super) skipped: i64,
+    pub(super) attempts: i64,
+    pub(super) throttled: i64,
+    not_sent: i64,
+}
+
+impl Tally {
+    /// Notes that a row went from one state to another; pending and sending have no counter.
+    pub(super) fn moved(&mut self, from: State, to: State, rows: i64) {
+        if let Some(counter) = self.counter(from) {
+            *counter -= rows;
+        }
+        if let Some(counter) = self.counter(to) {
+            *counter += rows;
+        }
+    }
+
+    fn counter(&mut self, state: State) -> Option<&mut i64> {
+        match state {
+            State::Applied => Some(&mut self.applied),
+            State::Failed => Some(&mut self.failed),
+            State::Invalid => Some(&mut self.invalid),
+            State::InDoubt => Some(&mut self.in_doubt),
+            State::Skipped => Some(&mut self.skipped),
+            State::Sending | State::Pending => None,
+        }
+    }
+
+    /// Adds itself to the run.
+    pub(super) fn write(&self, tx: &Transaction<'_>, run: u64) -> rusqlite::Result<()> {
+        tx.prepare_cached(
+            "UPDATE run SET applied = applied + ?2, failed = failed + ?3, invalid = invalid + ?4,
+                 in_doubt = in_doubt + ?5, skipped = skipped + ?6, attempts = attempts + ?7,
+                 throttled = throttled + ?8
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            run,
+            self.applied,
+            self.failed,
+            self.invalid,
+            self.in_doubt,
+            self.skipped,
+            self.attempts,
+            self.throttled
+        ])?;
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// Takes a batch in and gives a permit for each row that wanted one, in their order.
+    ///
+    /// Outcomes, unused permits and intents share one transaction, because each commit costs one `fsync`
+    /// however many rows it carries. Fails as [`Error::Machine`]; nothing of the batch counts then, and the
+    /// rows that are on their way stay `sending`, to be found in doubt by the next start.
+    pub fn commit(&mut self, run: RunKey, batch: &Batch) -> Result<Vec<Permit>, Error> {
+        let failed = self.explain("write");
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let mut tally = Tally::default();
+        let mut latencies = Latencies::default();
+        for outcome in &batch.outcomes {
+            latencies.note(outcome);
+            settle(&tx, run, outcome, &mut tally).map_err(&failed)??;
+        }
+        for permit in &batch.given_back {
+            give_back(&tx, run, permit, &mut tally).map_err(&failed)??;
+        }
+        for intent in &batch.set_aside {
+            enter(&tx, run, intent, State::Pending).map_err(&failed)?;
+        }
+        for intent in &batch.wanted {
+            grant(&tx, run, intent).map_err(&failed)??;
+        }
+        tally.attempts += i64::try_from(batch.wanted.len()).unwrap_or(i64::MAX);
+        tally.write(&tx, run.id).map_err(&failed)?;
+        move_cursor(&tx, run, batch.cursor).map_err(&failed)?;
+        sample(&tx, run, batch, &tally, &latencies).map_err(&failed)?;
+        tx.commit().map_err(&failed)?;
+        Ok(batch.wanted.iter().map(Permit::new).collect())
+    }
+}
+
+type Checked = rusqlite::Result<Result<(), Error>>;
+
+/// A transition found its row in another state than it must be in.
+fn expect_one(changed: usize, row: u64, what: &str) -> Result<(), Error> {
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(Error::Machine(format!(
+        "row {row} is not in a state that can be {what}: this is a bug in deskload; nothing more was sent"
+    )))
+}
+
+/// (no entry), pending → sending.
+fn grant(tx: &Transaction<'_>, run: RunKey, intent: &Intent) -> Checked {
+    let changed = enter(tx, run, intent, State::Sending)?;
+    Ok(expect_one(changed, intent.row, "sent"))
+}
+
+/// Writes the row's first entry, or moves it on if it is pending.
+fn enter(tx: &Transaction<'_>, run: RunKey, intent: &Intent, to: State) -> rusqlite::Result<usize> {
+    tx.prepare_cached(
+        "INSERT INTO row (key, state, ticket, fields, digest) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (key) DO UPDATE SET state = excluded.state WHERE state = 2",
+    )?
+    .execute(params![
+        run.key(intent.row),
+        to.code(),
+        intent.ticket.as_i64(),
+        intent.fingerprint.fields(),
+        intent.fingerprint.values()
+    ])
+}
+
+/// sending → pending, as if the permit had never been given.
+fn give_back(tx: &Transaction<'_>, run: RunKey, permit: &Permit, tally: &mut Tally) -> Checked {
+    tally.attempts -= 1;
+    let changed = leave_sending(tx, run, permit.row(), State::Pending)?;
+    Ok(expect_one(changed, permit.row(), "given back"))
+}
+
+/// sending → what the attempt's ending says.
+fn settle(tx: &Transaction<'_>, run: RunKey, outcome: &Outcome, tally: &mut Tally) -> Checked {
+    let (state, note) = match &outcome.ending {
+        Ending::Applied => (State::Applied, None),
+        Ending::Failed(note) => (State::Failed, Some(note)),
+        Ending::InDoubt(note) => (State::InDoubt, Some(note)),
+        Ending::NotApplied(note) => (State::Pending, Some(note)),
+    };
+    let changed = leave_sending(tx, run, outcome.row, state)?;
+    let key = run.key(outcome.row);
+    match note {
+        // Nothing left for the desk, so it was no attempt, and there is nothing to tell.
+        Some(note) if note.reason.never_left() => tally.attempts -= 1,
+        Some(note) => detail(tx, key, outcome.attempt, note)?,
+        None if outcome.attempt > 1 => {
+            tx.prepare_cached("DELETE FROM detail WHERE key = ?1")?.execute([key])?;
+        }
+        None => {}
+    }
+    tally.moved(State::Sending, state, 1);
+    if let Ending::NotApplied(note) = &outcome.ending {
+        match note.reason {
+            Reason::Throttled => tally.throttled += 1,
+            _ => tally.not_sent += 1,
+        }
+    }
+    Ok(expect_one(changed, outcome.row, "settled"))
+}
+
+fn leave_sending(tx: &Transaction<'_>, run: RunKey, row: u64, to: State) -> rusqlite::Result<usize> {
+    tx.prepare_cached("UPDATE row SET state = ?2 WHERE key = ?1 AND state = 0")?
+        .execute(params![run.key(row), to.code()])
+}
+
+/// Writes why a row stands as it does.
+pub(super) fn detail(tx: &Transaction<'_>, key: i64, attempts: u32, note: &Note) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO detail (key, attempts, http_status, reason, message) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (key) DO UPDATE SET attempts = excluded.attempts, http_status = excluded.http_status,
+             reason = excluded.reason, message = excluded.message",
+    )?
+    .execute(params![key, attempts, note.http_status, note.reason.as_str(), note.message])?;
+    Ok(())
+}
+
+fn move_cursor(tx: &Transaction<'_>, run: RunKey, cursor: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE run SET cursor = ?2 WHERE id = ?1 AND cursor < ?2")?
+        .execute(params![run.id, cursor])?;
+    Ok(())
+}
+
+/// Upper bounds of the latency buckets, in milliseconds; one more bucket takes what is above.
+pub const LATENCY_BOUNDS_MS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
+
+/// How many replies took how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latencies(pub [u32; LATENCY_BOUNDS_MS.len() + 1]);
+
+impl Latencies {
+    fn note(&mut self, outcome: &Outcome) {
+        if matches!(&outcome.ending, Ending::NotApplied(note) if note.reason == Reason::NotSent) {
+            return;
+        }
+        let took_ms = u64::try_from(outcome.latency.as_millis()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_MS.partition_point(|bound| *bound <= took_ms);
+        if let Some(count) = self.0.get_mut(bucket) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn add(&mut self, blob: &[u8]) {
+        for (count, bytes) in self.0.iter_mut().zip(blob.as_chunks::<4>().0) {
+            *count = count.saturating_add(u32::from_le_bytes(*bytes));
+        }
+    }
+
+    fn to_blob(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|count| count.to_le_bytes()).collect()
+    }
+}
+
+/// Adds the batch to its minute.
+fn sample(
+    tx: &Transaction<'_>,
+    run: RunKey,
+    batch: &Batch,
+    tally: &Tally,
+    latencies: &Latencies,
+) -> rusqlite::Result<()> {
+    if batch.outcomes.is_empty() && batch.paused_ms == 0 {
+        return Ok(());
+    }
+    let minute = batch.now_ms.div_euclid(60_000);
+    let mut latencies = latencies.clone();
+    let before: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT latency FROM minute WHERE run = ?1 AND minute = ?2")?
+        .query_row(params![run.id, minute], |row| row.get(0))
+        .optional()?;
+    latencies.add(&before.unwrap_or_default());
+    tx.prepare_cached(
+        "INSERT INTO minute (run, minute, applied, failed, in_doubt, throttled, not_sent, paused_ms, latency)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (run, minute) DO UPDATE SET
+             applied = applied + excluded.applied, failed = failed + excluded.failed,
+             in_doubt = in_doubt + excluded.in_doubt, throttled = throttled + excluded.throttled,
+             not_sent = not_sent + excluded.not_sent, paused_ms = paused_ms + excluded.paused_ms,
+             latency = excluded.latency",
+    )?
+    .execute(params![
+        run.id,
+        minute,
+        tally.applied,
+        tally.failed,
+        tally.in_doubt,
+        tally.throttled,
+        tally.not_sent,
+        batch.paused_ms,
+        latencies.to_blob()
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Commits off the network's thread.
+//!
+//! One commit is under way at a time; what gathers meanwhile shares the next one. Tests that simulate time use
+//! [`Writer::Inline`], because a thread's work under tokio's paused clock loses against every timeout.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::Journal;
+use super::runs::RunKey;
+use super::state::Permit;
+use super::transitions::Batch;
+use crate::error::Error;
+
+type Reply = Result<Vec<Permit>, Error>;
+
+/// Who commits.
+#[derive(Debug)]
+pub enum Writer {
+    /// A thread of its own, so that a disk that stalls does not stall the network.
+    Thread {
+        /// Where batches go.
+        jobs: mpsc::Sender<(Batch, oneshot::Sender<Reply>)>,
+        /// Gives the journal back.
+        thread: JoinHandle<Journal>,
+    },
+    /// The caller's own thread.
+    Inline(Box<Journal>, RunKey),
+}
+
+impl Writer {
+    /// Hands the journal to a thread.
+    pub fn spawn(mut journal: Journal, run: RunKey) -> Result<Self, Error> {
+        let (jobs, inbox) = mpsc::channel::<(Batch, oneshot::Sender<Reply>)>();
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || {
+                for (batch, reply) in inbox {
+                    // Nobody waits any more when the pipeline has been left at once; the commit counts all the same.
+                    let _ = reply.send(journal.commit(run, &batch));
+                }
+                journal
+            })
+            .map_err(|error| Error::Machine(format!("failed to start the journal's thread: {error}")))?;
+        Ok(Self::Thread { jobs, thread })
+    }
+
+    /// Makes a batch durable. The permits are given once it is.
+    pub fn commit(&mut self, batch: Batch) -> Commit {
+        match self {
+            Self::Thread { jobs, .. } => {
+                let (reply, answer) = oneshot::channel();
+                // If the thread is gone, `reply` is dropped with the batch, and the waiting finds out.
+                let _ = jobs.send((batch, reply));
+                Commit::Waiting(answer)
+            }
+            Self::Inline(journal, run) => Commit::Done(journal.commit(*run, &batch)),
+        }
+    }
+
+    /// Ends the thread and gives the journal back.
+    pub fn close(self) -> Result<Journal, Error> {
+        match self {
+            Self::Thread { jobs, thread } => {
+                drop(jobs);
+                thread.join().map_err(|_| gone())
+            }
+            Self::Inline(journal, _) => Ok(*journal),
+        }
+    }
+}
+
+/// A commit under way.
+#[derive(Debug)]
+pub enum Commit {
+    /// The thread works on it.
+    Waiting(oneshot::Receiver<Reply>),
+    /// It was made inline.
+    Done(Reply),
+}
+
+impl Commit {
+    /// Waits until the batch is durable. Dropping this future does not undo the commit.
+    pub async fn wait(self) -> Reply {
+        match self {
+            Self::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Self::Done(reply) => reply,
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::Machine("the journal's thread has ended: this is a bug in deskload; nothing more was sent".to_owned())
+}

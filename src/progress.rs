@@ -1,0 +1,173 @@
+//! What a person sees while rows go out: a bar on a terminal, a plain line now and then elsewhere.
+//!
+//! The only user of indicatif. It shows what has been committed, never what is hoped; it must not fail: a closed
+//! or broken standard error is no reason to stop a run.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::journal::runs::Counts;
+use crate::text::{duration, thousands};
+
+/// Between two plain lines; doubled each time up to the second.
+const LINE_EVERY_MIN: Duration = Duration::from_secs(10);
+const LINE_EVERY_MAX: Duration = Duration::from_secs(600);
+
+/// What keeps rows from going out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// The desk asked for a pause of so much longer.
+    Paused(Duration),
+    /// The desk does not answer; the next probe leaves then.
+    Away(Duration),
+}
+
+/// Between two pictures of the bar: people read no faster, and drawing costs time.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// How progress is shown.
+#[derive(Debug)]
+pub enum Progress {
+    /// Not at all.
+    None,
+    /// A line now and then.
+    Plain(Plain),
+    /// A bar.
+    Bar(Bar),
+}
+
+/// A line now and then.
+#[derive(Debug)]
+pub struct Plain {
+    pace: Speed,
+    next: Instant,
+    every: Duration,
+}
+
+/// A bar on a terminal.
+#[derive(Debug)]
+pub struct Bar {
+    pace: Speed,
+    next: Instant,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Lines for a log. `per_second` is the rate that binds, if one does.
+    #[must_use]
+    pub fn plain(counts: &Counts, per_second: Option<f64>) -> Self {
+        let pace = Speed::new(counts, per_second);
+        Self::Plain(Plain { pace, next: Instant::now() + LINE_EVERY_MIN, every: LINE_EVERY_MIN })
+    }
+
+    /// A bar on standard error.
+    #[must_use]
+    pub fn bar(counts: &Counts, per_second: Option<f64>) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(counts.rows), ProgressDrawTarget::stderr());
+        // A template that does not parse would be a slip in the line below; the default bar is good enough then.
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_position(counts.rows - counts.pending);
+        Self::Bar(Bar { pace: Speed::new(counts, per_second), next: Instant::now(), bar })
+    }
+
+    /// Tells how the rows stand now.
+    pub fn update(&mut self, counts: &Counts, waiting: Waiting) {
+        match self {
+            Self::None => {}
+            Self::Plain(plain) => plain.update(counts, waiting),
+            Self::Bar(bar) if Instant::now() < bar.next => {}
+            Self::Bar(bar) => {
+                bar.next = Instant::now() + BAR_EVERY;
+                bar.bar.set_position(counts.rows - counts.pending);
+                bar.bar.set_message(sentence(counts, waiting, &bar.pace));
+            }
+        }
+    }
+
+    /// Takes the bar down.
+    pub fn finish(self) {
+        if let Self::Bar(bar) = self {
+            bar.bar.finish_and_clear();
+        }
+    }
+}
+
+impl Plain {
+    fn update(&mut self, counts: &Counts, waiting: Waiting) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        self.every = (self.every * 2).min(LINE_EVERY_MAX);
+        self.next = now + self.every;
+        let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let line = format!("{stamp} {}\n", sentence(counts, waiting, &self.pace));
+        // Nobody may be listening; the journal has it all.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Rows a second in this invocation, and when it would end.
+#[derive(Debug)]
+struct Speed {
+    began: Instant,
+    settled_before: u64,
+    per_second_max: Option<f64>,
+}
+
+impl Speed {
+    fn new(counts: &Counts, per_second_max: Option<f64>) -> Self {
+        Self { began: Instant::now(), settled_before: counts.rows - counts.pending, per_second_max }
+    }
+
+    fn per_second(&self, counts: &Counts) -> f64 {
+        let settled = (counts.rows - counts.pending).saturating_sub(self.settled_before);
+        #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+        let per_second = settled as f64 / self.began.elapsed().as_secs_f64().max(0.001);
+        per_second
+    }
+
+    /// How much longer, at the speed so far and never faster than the rate allows.
+    fn left(&self, counts: &Counts) -> Option<Duration> {
+        let speed = self.per_second_max.map_or_else(|| self.per_second(counts), |max| self.per_second(counts).min(max));
+        #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+        let pending = counts.pending as f64;
+        (speed > 0.0 && pending > 0.0).then(|| Duration::try_from_secs_f64(pending / speed).ok())?
+    }
+}
+
+fn sentence(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
+    let mut out = format!(
+        "{} of {} applied",
+        thousands(counts.applied),
+        thousands(counts.rows)
+    );
+    for (count, word) in [
+        (counts.failed, "failed"),
+        (counts.invalid, "invalid"),
+        (counts.in_doubt, "in doubt"),
+        (counts.skipped, "skipped"),
+    ] {
+        if count > 0 {
+            out += &format!(", {} {word}", thousands(count));
+        }
+    }
+    out += &format!(", {:.1}/s", pace.per_second(counts));
+    match waiting {
+        Waiting::Paused(left) => out += &format!(", paused {} by the desk", duration(left)),
+        Waiting::Away(left) => out += &format!(", the desk does not answer, next try in {}", duration(left)),
+        Waiting::Nothing => {
+            if let Some(left) = pace.left(counts) {
+                out += &format!(", {} left", duration(left));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,98 @@
+//! The first signal drains, the second leaves.
+//!
+//! A thread of its own listens, so that a signal is heard while a large input is still being read. tokio never
+//! gives the default Ctrl-C back, so the second one is ours: it leaves at once, and what was on its way is found
+//! in doubt by the next start.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Signal};
+
+/// Whether somebody asked to stop. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    asked: CancellationToken,
+    which: Arc<OnceLock<Signal>>,
+}
+
+impl Shutdown {
+    /// Begins to listen for SIGINT, SIGTERM and SIGHUP.
+    pub fn listen() -> Result<Self, Error> {
+        let shutdown = Self::default();
+        let heard = shutdown.clone();
+        let failed =
+            |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let mut signals = {
+            let _context = runtime.enter();
+            Signals::new().map_err(failed)?
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    heard.ask(signals.next().await);
+                    let second = signals.next().await;
+                    leave(second);
+                });
+            })
+            .map_err(failed)?;
+        Ok(shutdown)
+    }
+
+    /// Asks to stop, as a signal would; the first one counts.
+    pub fn ask(&self, signal: Signal) {
+        // A second signal does not change what the first one said.
+        let _ = self.which.set(signal);
+        self.asked.cancel();
+    }
+
+    /// The signal that asked, if one did.
+    #[must_use]
+    pub fn asked(&self) -> Option<Signal> {
+        self.which.get().copied()
+    }
+
+    /// Waits until somebody asks.
+    pub async fn wait(&self) -> Signal {
+        self.asked.cancelled().await;
+        self.asked().unwrap_or(Signal::Terminate)
+    }
+
+    /// An error if somebody asked already: for long reading before anything is sent.
+    pub fn check(&self) -> Result<(), Error> {
+        self.asked().map_or(Ok(()), |signal| Err(Error::Interrupted(signal)))
+    }
+}
+
+#[expect(clippy::exit, reason = "the second signal means now; nothing may be waited for")]
+fn leave(signal: Signal) -> ! {
+    std::process::exit(Error::Interrupted(signal).exit_code().into())
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Hangup,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What is left of a run, in order: the rows of the spool that the journal does not call settled.
+//!
+//! Rows below the cursor that are pending come first, then everything from the cursor on that has no settled
+//! entry. The journal's entries are the truth; the cursor only saves reading. Nothing here writes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::input::{Record, Records};
+use crate::journal::Journal;
+use crate::journal::fingerprint::{FieldBits, Fingerprint};
+use crate::journal::reader::Entry;
+use crate::journal::runs::{Run, RunKey};
+use crate::journal::state::{Intent, State};
+use crate::mapping::{Complaint, Mapping};
+use crate::ticket::TicketUpdate;
+
+/// A row on its way.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What it asks for.
+    pub update: TicketUpdate,
+    /// What the journal remembers of it.
+    pub fingerprint: Fingerprint,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Whether the journal has an entry for it.
+    pub has_entry: bool,
+    /// Size of its record, for the bound on reading ahead.
+    pub bytes: usize,
+    /// How often the desk asked to come back later while other rows went through.
+    pub refusals: u32,
+    /// How many rows had gone through when it was last refused.
+    pub refused_at: u64,
+}
+
+impl Row {
+    /// What the journal is asked for.
+    #[must_use]
+    pub fn intent(&self) -> Intent {
+        Intent {
+            row: self.number,
+            ticket: self.update.ticket(),
+            fingerprint: self.fingerprint.clone(),
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// Reads what is left, a row at a time.
+pub struct Todo {
+    journal: Journal,
+    run: RunKey,
+    rows: u64,
+    cursor: u64,
+    records: Records,
+    record: Record,
+    mapping: Arc<Mapping>,
+    bits: FieldBits,
+    /// Pending rows below the cursor, a page at a time; `None` once there are no more.
+    below: Option<VecDeque<Entry>>,
+    /// Entries from the cursor on, a page at a time.
+    above: VecDeque<Entry>,
+    above_done: bool,
+    last: u64,
+}
+
+impl Todo {
+    /// Begins reading. `journal` is a connection of its own.
+    pub fn new(journal: Journal, run: &Run, records: Records, mapping: Arc<Mapping>) -> Self {
+        Self {
+            journal,
+            run: run.key,
+            rows: run.counts.rows,
+            cursor: run.cursor,
+            records,
+            record: Record::default(),
+            mapping,
+            bits: FieldBits::new(run.custom_fields.clone()),
+            below: Some(VecDeque::new()),
+            above: VecDeque::new(),
+            above_done: false,
+            last: 0,
+        }
+    }
+
+    /// The next row that is left, or `None` at the end.
+    pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
+        if let Some(entry) = self.next_below()? {
+            self.seek(entry.row)?;
+            return self.read(entry.attempts, true).map(Some);
+        }
+        loop {
+            let number = self.last + 1;
+            if number > self.rows {
+                return Ok(None);
+            }
+            let entry = self.entry_of(number)?;
+            if entry.is_some_and(|entry| entry.state != State::Pending) {
+                self.last = number;
+                continue;
+            }
+            self.seek(number)?;
+            return self.read(entry.map_or(0, |entry| entry.attempts), entry.is_some()).map(Some);
+        }
+    }
+
+    fn next_below(&mut self) -> Result<Option<Entry>, Error> {
+        let Some(page) = &mut self.below else { return Ok(None) };
+        if page.is_empty() {
+            *page = self.journal.pending_page(self.run, self.last, self.cursor)?.into();
+        }
+        let entry = page.pop_front();
+        if let Some(entry) = entry {
+            self.last = entry.row;
+        } else {
+            self.below = None;
+            self.last = self.cursor.saturating_sub(1);
+        }
+        Ok(entry)
+    }
+
+    /// The entry of a row from the cursor on, if it has one. Rows are asked for in order.
+    fn entry_of(&mut self, number: u64) -> Result<Option<Entry>, Error> {
+        if self.above.is_empty() && !self.above_done {
+            self.above = self.journal.entry_page(self.run, number - 1, self.rows)?.into();
+            self.above_done = self.above.is_empty();
+        }
+        match self.above.front() {
+            Some(entry) if entry.row == number => Ok(self.above.pop_front()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings the spool to where `number` is read next.
+    fn seek(&mut self, number: u64) -> Result<(), Error> {
+        let reading = self.record.number + 1;
+        if reading == number {
+            return Ok(());
+        }
+        let mark = self.journal.mark_before(self.run, number)?.ok_or_else(|| missing(number))?;
+        if reading > number || mark.row > reading {
+            self.records.seek(&mark)?;
+            self.record.number = mark.row - 1;
+        }
+        while self.record.number + 1 < number {
+            self.advance(number)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, number: u64) -> Result<(), Error> {
+        if self.records.next(&mut self.record)? { Ok(()) } else { Err(missing(number)) }
+    }
+
+    fn read(&mut self, attempts: u32, has_entry: bool) -> Result<Row, Error> {
+        let number = self.record.number + 1;
+        self.advance(number)?;
+        self.last = number;
+        let mapped = self.mapping.update(&self.record).map_err(|complaint| match complaint {
+            // The first pass journaled every invalid row, with the same mapping and the same bytes.
+            Complaint::Row(message) | Complaint::Input(message) => Error::Machine(format!(
+                "row {number} was valid when the run began and is not any more ({message}); this deskload reads \
+                 it otherwise than the one that began the run: use that version to finish it"
+            )),
+        })?;
+        let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(|| missing(number))?;
+        Ok(Row {
+            number,
+            bytes: self.record.bytes(),
+            update: mapped.update,
+            fingerprint,
+            attempts,
+            has_entry,
+            refusals: 0,
+            refused_at: 0,
+        })
+    }
+}
+
+fn missing(number: u64) -> Error {
+    Error::Machine(format!(
+        "row {number} is not in the spool any more; the spool beside the journal was changed; \
+         nothing more was sent, and what was is in the journal"
+    ))
+}
+
+/// Rows read at a time, so that the two threads meet seldom; fewer where they are large.
+const CHUNK: usize = 64;
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Chunks read ahead.
+const CHUNKS: usize = 4;
+
+/// Where the pipeline gets its rows from.
+pub enum Source {
+    /// A thread that reads ahead.
+    Thread(mpsc::Receiver<Result<Vec<Row>, Error>>),
+    /// The caller's own thread, for simulated time.
+    Inline(Box<Todo>),
+}
+
+impl Source {
+    /// Hands the reading to a thread. It ends with its rows, or when nobody listens any more.
+    pub fn spawn(mut todo: Todo) -> Result<Self, Error> {
+        let (to, from) = mpsc::channel(CHUNKS);
+        std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || {
+                loop {
+                    let chunk = chunk(&mut todo);
+                    let is_last = !matches!(&chunk, Ok(rows) if !rows.is_empty());
+                    if to.blocking_send(chunk).is_err() || is_last {
+                        return;
+                    }
+                }
+            })
+            .map_err(|error| Error::Machine(format!("failed to start the spool's thread: {error}")))?;
+        Ok(Self::Thread(from))
+    }
+
+    /// The next rows; none at the end. Dropping the future loses nothing.
+    pub async fn more(&mut self) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Thread(from) => from.recv().await.unwrap_or_else(|| {
+                Err(Error::Machine("the spool's thread has ended early: this is a bug in deskload".to_owned()))
+            }),
+            Self::Inline(todo) => chunk(todo),
+        }
+    }
+}
+
+fn chunk(todo: &mut Todo) -> Result<Vec<Row>, Error> {
+    let mut rows: Vec<Row> = Vec::with_capacity(CHUNK);
+    let mut bytes = 0;
+    while rows.len() < CHUNK && bytes < CHUNK_BYTES {
+        match todo.next_row()? {
+            Some(row) => {
+                bytes += row.bytes;
+                rows.push(row);
+            }
+            None => break,
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ticket::{Changes, TicketId};
+
+    /// A row for the tests of whatever comes after the spool.
+    pub(crate) fn row(number: u64, ticket: u64) -> Row {
+        let changes = Changes { staff: Some(format!("ST{number}")), ..Changes::default() };
+        let fingerprint = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
+        let ticket = TicketId::parse(&ticket.to_string()).unwrap();
+        Row {
+            number,
+            update: TicketUpdate::new(ticket, changes).unwrap(),
+            fingerprint,
+            attempts: 0,
+            has_entry: false,
+            bytes: 20,
+            refusals: 0,
+            refused_at: 0,
+        }
+    }
+}
