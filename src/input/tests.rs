@@ -223,7 +223,7 @@ fn one_record_can_read_files_of_both_formats() {
     assert!(Records::open(jsonl.path(), &JSONL).unwrap().next(&mut record).unwrap());
     assert!(matches!(record.body(), Body::Jsonl(b"{}")));
     assert!(Records::open(csv.path(), &CSV).unwrap().next(&mut record).unwrap());
-    assert!(matches!(record.body(), Body::Csv(cells) if cells == &csv::ByteRecord::from(vec!["x"])));
+    assert!(matches!(record.body(), Body::Csv(cells) if cells == &::csv::ByteRecord::from(vec!["x"])));
 }
 
 fn look(text: &str, layout: &Layout, strict: bool) -> (Result<Survey, Error>, Vec<Invalid>) {
