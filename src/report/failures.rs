@@ -174,3 +174,6 @@ impl<W: Write> Members<'_, W> {
         self.json(key, &serde_json::to_string(text)?)
     }
 }
+
+#[cfg(test)]
+mod tests;
