@@ -1,0 +1,96 @@
+//! Which format the input has, so that a person seldom needs to say it.
+//!
+//! This decides from what was typed, else from the name's ending, else from the first byte. It must not open
+//! anything. The result is kept with the run: a resume reads the spool exactly as the first invocation did.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Cells between delimiters, the first line a header (RFC 4180; quotes are doubled inside quotes).
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// What `--format` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words typed")]
+pub enum Choice {
+    Csv,
+    Tsv,
+    Jsonl,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "csv" => Ok(Self::Csv),
+            "tsv" => Ok(Self::Tsv),
+            "jsonl" | "ndjson" => Ok(Self::Jsonl),
+            _ => Err(format!("{text:?} is not a format: csv, tsv or jsonl")),
+        }
+    }
+}
+
+/// How to read the spool, and how to write files that go back to the person who made the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// CSV or JSONL.
+    pub format: Format,
+    /// The byte between cells; without meaning for JSONL.
+    pub delimiter: u8,
+    /// Whether the input began with a byte order mark. The spool does not.
+    pub bom: bool,
+}
+
+impl Layout {
+    /// Decides: what was typed, else the ending of the path, else (no path: standard input) the first byte
+    /// that is not blank. A delimiter that was typed wins over the one the format brings.
+    #[must_use]
+    pub fn choose(
+        typed: Option<Choice>,
+        delimiter: Option<u8>,
+        path: Option<&Path>,
+        first: Option<u8>,
+        bom: bool,
+    ) -> Self {
+        let choice = typed.unwrap_or_else(|| match path {
+            Some(path) => by_ending(path),
+            None if first == Some(b'{') => Choice::Jsonl,
+            None => Choice::Csv,
+        });
+        let (format, usual) = match choice {
+            Choice::Csv => (Format::Csv, b','),
+            Choice::Tsv => (Format::Csv, b'\t'),
+            Choice::Jsonl => (Format::Jsonl, b','),
+        };
+        Self { format, delimiter: delimiter.unwrap_or(usual), bom }
+    }
+}
+
+fn by_ending(path: &Path) -> Choice {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending.to_ascii_lowercase().as_str() {
+        "jsonl" | "ndjson" => Choice::Jsonl,
+        "tsv" => Choice::Tsv,
+        _ => Choice::Csv,
+    }
+}
+
+/// Reads what `--delimiter` says: one ASCII character, or `tab`, or `\t`.
+pub fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | 0) => Ok(*byte),
+        _ => Err(format!("{text:?} is not a delimiter: one ASCII character but the quote, or tab")),
+    }
+}

@@ -1,0 +1,36 @@
+//! From bytes to records: spool the input once, then stream its records as often as needed.
+//!
+//! | Module | Its one job |
+//! |---|---|
+//! | [`layout`] | which format, which delimiter |
+//! | [`spool`] | copy the input once, digest it, take a BOM off |
+//! | [`records`] | one record after the other, with its number, line and byte |
+//! | `window` | the raw bytes of the record being read; notices one that never ends |
+//! | `csv` | CSV records on top of the window, and the header |
+//! | `jsonl` | JSONL records, and the members of one object |
+//! | [`survey`] | read everything before anything is sent |
+//!
+//! Nothing here knows fields or tickets, save [`survey`], which asks the mapping about each row. Memory does not
+//! grow with the input: a record over [`RECORD_BYTES_MAX`] ends the reading. Trouble that makes the whole
+//! input unusable is [`Error::Input`](crate::error::Error::Input); a disk that fails is `Error::Machine`.
+
+mod csv;
+pub(crate) mod jsonl;
+pub mod layout;
+pub mod records;
+pub mod spool;
+pub mod survey;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use csv::Header;
+pub use layout::{Choice, Format, Layout};
+pub use records::{Body, Mark, Record, Records};
+pub use survey::{Invalid, Survey, survey};
+
+/// The longest record, in bytes: far above any honest update, far below what would hurt.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// The mark that some editors put before UTF-8 text.
+pub(crate) const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";

@@ -1,0 +1,142 @@
+//! The first reading: every row is read and mapped before anything is sent.
+//!
+//! It finds what makes the input unusable, reports each row that is invalid, and notes where rows begin, so
+//! that a resume need not start at the first byte. It sends nothing and keeps no row.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use super::{Mark, Record, Records};
+use crate::error::Error;
+use crate::mapping::{Complaint, Mapping};
+use crate::text::thousands;
+use crate::ticket::{Field, TicketUpdate, Value};
+
+/// A mark is noted for the first row, and for every 1,024th after it.
+pub const MARK_EVERY_ROWS: u64 = 1_024;
+
+/// Among how many rows identical ones are looked for: 8 bytes each are kept.
+const IDENTICAL_AMONG_ROWS: usize = 1_000_000;
+
+/// More custom fields than any desk has: the ids must be wrong, and they are kept in memory.
+const CUSTOM_FIELDS_MAX: usize = 10_000;
+
+/// How many invalid rows `--strict` names.
+const STRICT_NAMES: usize = 5;
+
+/// What the first reading found.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// How many rows there are, invalid ones included.
+    pub rows: u64,
+    /// How many of them are invalid.
+    pub invalid: u64,
+    /// Where rows begin, in order; see [`MARK_EVERY_ROWS`].
+    pub marks: Vec<Mark>,
+    /// The ids of the custom fields that are set, in order of first appearance.
+    pub custom_fields: Vec<String>,
+    /// Rows whose ticket and changes equal an earlier row's, looked for among the first million.
+    pub identical: u64,
+}
+
+/// A row that cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Its number, from 1.
+    pub row: u64,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// What is wrong, with line and column, and what to do.
+    pub message: String,
+}
+
+/// Reads everything that is left in `records`. Each invalid row is told to `on_invalid` as it is met, whose
+/// error ends the reading. With `strict`, invalid rows are [`Error::Input`] once everything was read.
+pub fn survey(
+    records: &mut Records,
+    mapping: &Mapping,
+    strict: bool,
+    on_invalid: &mut dyn FnMut(&Invalid) -> Result<(), Error>,
+) -> Result<Survey, Error> {
+    let mut found = Survey::default();
+    let mut named = Vec::new();
+    let mut known_fields = HashSet::new();
+    let mut hashes = Vec::new();
+    let mut record = Record::new();
+    while records.next(&mut record)? {
+        if found.rows.is_multiple_of(MARK_EVERY_ROWS) {
+            found.marks.push(record.mark());
+        }
+        found.rows += 1;
+        let update = match mapping.update(&record) {
+            Ok(mapped) => mapped.update,
+            Err(Complaint::Input(error)) => return Err(error),
+            Err(Complaint::Row(message)) => {
+                found.invalid += 1;
+                let invalid = Invalid { row: record.number(), line: record.line(), message };
+                on_invalid(&invalid)?;
+                if strict && named.len() < STRICT_NAMES {
+                    named.push(invalid.message);
+                }
+                continue;
+            }
+        };
+        for field in &update.changes().custom_fields {
+            if !known_fields.contains(field.id.as_str()) {
+                if known_fields.len() >= CUSTOM_FIELDS_MAX {
+                    return Err(too_many_fields(record.line()));
+                }
+                known_fields.insert(field.id.clone());
+                found.custom_fields.push(field.id.clone());
+            }
+        }
+        if hashes.len() < IDENTICAL_AMONG_ROWS {
+            hashes.push(hash(&update));
+        }
+    }
+    found.identical = repeated(hashes);
+    if named.is_empty() { Ok(found) } else { Err(not_strict(&found, &named)) }
+}
+
+/// How many hashes equal another that counts as the first.
+fn repeated(mut hashes: Vec<u64>) -> u64 {
+    let all = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    (all - hashes.len()) as u64
+}
+
+fn hash(update: &TicketUpdate) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    update.ticket().hash(&mut hasher);
+    let hash_one = |field: Field<'_>, value: Value<'_>, hasher: &mut DefaultHasher| {
+        field.hash(hasher);
+        match value {
+            Value::Text(text) => (0, text).hash(hasher),
+            Value::Json(json) => (1, json).hash(hasher),
+        }
+    };
+    for (field, value) in update.changes().iter() {
+        hash_one(field, value, &mut hasher);
+    }
+    hasher.finish()
+}
+
+fn too_many_fields(line: u64) -> Error {
+    Error::Input(format!(
+        "line {line}: there are over {} different custom fields up to here, which no desk has; \
+         look whether the ids are right",
+        thousands(CUSTOM_FIELDS_MAX as u64)
+    ))
+}
+
+fn not_strict(found: &Survey, named: &[String]) -> Error {
+    let more = found.invalid.saturating_sub(named.len() as u64);
+    let more = if more == 0 { String::new() } else { format!("\n  and {} more", thousands(more)) };
+    Error::Input(format!(
+        "{} of {} rows cannot be sent, and --strict wants every one; correct them, or leave out --strict:\n  {}{more}",
+        thousands(found.invalid),
+        thousands(found.rows),
+        named.join("\n  "),
+    ))
+}

@@ -1,0 +1,163 @@
+//! The raw bytes of the record being read, under the CSV parser.
+//!
+//! The csv crate swallows the rest of the file after a quote that is never closed, and says nothing; and its
+//! positions point at the blank lines before a record. So this reader keeps what it hands out until the record
+//! is done: it knows on which line the record really begins, and refuses to go on when it is too long. It must
+//! not judge cells. Its memory is at most two records and one chunk.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::RECORD_BYTES_MAX;
+
+/// A file, and the part of it that belongs to the current record.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: File,
+    kept: Vec<u8>,
+    /// Where the current record begins in `kept`.
+    start: usize,
+    /// Where `kept` begins in the file.
+    base: u64,
+    /// The line on which `start` stands.
+    line: u64,
+    /// Whether the byte before `start` was a carriage return, so that a line feed ends no further line.
+    after_cr: bool,
+    ended: bool,
+    overflowed: bool,
+}
+
+impl Window {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            file,
+            kept: Vec::new(),
+            start: 0,
+            base: 0,
+            line: 1,
+            after_cr: false,
+            ended: false,
+            overflowed: false,
+        }
+    }
+
+    /// Says which line the place is on that was just sought.
+    pub(super) fn set_line(&mut self, line: u64) {
+        self.line = line;
+    }
+
+    /// The line where the current record begins.
+    pub(super) const fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The byte of the file where the current record begins.
+    pub(super) fn byte(&self) -> u64 {
+        self.base + self.start as u64
+    }
+
+    /// Whether the end of the file was seen: the record that finishes then is the last.
+    pub(super) const fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether reading stopped because the record is too long.
+    pub(super) const fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// The current record's bytes, up to byte `end` of the file.
+    pub(super) fn until(&self, end: u64) -> &[u8] {
+        self.kept.get(self.start..self.index(end)).unwrap_or_default()
+    }
+
+    /// Whatever is there of the current record.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.kept.get(self.start..).unwrap_or_default()
+    }
+
+    /// The current record ends at byte `end` of the file; the next begins there.
+    pub(super) fn advance(&mut self, end: u64) {
+        let index = self.index(end).max(self.start);
+        self.count_lines(index);
+    }
+
+    /// Blank lines belong to no record.
+    pub(super) fn skip_blank(&mut self) {
+        let blank = self.rest().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.count_lines(self.start + blank);
+    }
+
+    fn count_lines(&mut self, to: usize) {
+        for byte in self.kept.get(self.start..to).unwrap_or_default() {
+            self.line += u64::from(*byte == b'\r' || (*byte == b'\n' && !self.after_cr));
+            self.after_cr = *byte == b'\r';
+        }
+        self.start = to;
+    }
+
+    fn index(&self, byte: u64) -> usize {
+        let offset = usize::try_from(byte.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        offset.min(self.kept.len())
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.skip_blank();
+        self.kept.drain(..self.start);
+        self.base += self.start as u64;
+        self.start = 0;
+        if self.kept.len() > RECORD_BYTES_MAX {
+            self.overflowed = true;
+            return Err(io::Error::other("the record is too long"));
+        }
+        let count = self.file.read(buffer)?;
+        self.ended = count == 0;
+        self.kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.base = self.file.seek(to)?;
+        self.kept.clear();
+        self.start = 0;
+        self.after_cr = false;
+        self.ended = false;
+        self.overflowed = false;
+        Ok(self.base)
+    }
+}
+
+/// Where a quote opened that the bytes do not close: its line and its cell's number, both from 1.
+pub(super) fn open_quote(record: &[u8], delimiter: u8, first_line: u64) -> Option<(u64, usize)> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        CellStart,
+        Plain,
+        Quoted,
+        QuoteInQuoted,
+    }
+    let (mut state, mut line, mut after_cr, mut cell) = (State::CellStart, first_line, false, 1);
+    let mut opened = (first_line, 1);
+    for &byte in record {
+        state = match (state, byte) {
+            (State::CellStart, b'"') => {
+                opened = (line, cell);
+                State::Quoted
+            }
+            (State::Quoted, b'"') => State::QuoteInQuoted,
+            (State::Quoted, _) | (State::QuoteInQuoted, b'"') => State::Quoted,
+            (_, byte) if byte == delimiter => {
+                cell += 1;
+                State::CellStart
+            }
+            _ => State::Plain,
+        };
+        line += u64::from(byte == b'\r' || (byte == b'\n' && !after_cr));
+        after_cr = byte == b'\r';
+    }
+    (state == State::Quoted).then_some(opened)
+}

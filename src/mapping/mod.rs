@@ -1,0 +1,197 @@
+//! Row to update: which column or key is which field, and what each row asks for.
+//!
+//! | Module | Its one job |
+//! |---|---|
+//! | [`target`] | the names of the fields |
+//! | [`spec`] | what was said with `--map`, `--set`, `--ignore` |
+//! | `columns` | what each name of an input means, and the complaint where it means nothing |
+//! | `draft` | one value after the other, then an update |
+//!
+//! This reads no file and sends nothing. There are two grades of trouble: with a row, which becomes invalid and
+//! harms no other; and with the input, which cannot be used at all, because a column that means nothing would
+//! mean nothing in every row. Each complaint knows its line and column, and ends with what to do.
+
+mod columns;
+mod draft;
+pub mod spec;
+pub mod target;
+#[cfg(test)]
+mod tests;
+
+use columns::{Names, Use};
+pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
+use csv::ByteRecord;
+use draft::Draft;
+use serde_json::value::RawValue;
+pub use spec::{MappingSpec, parse_map, parse_set};
+pub use target::Target;
+
+use crate::error::Error;
+use crate::input::jsonl::Object;
+use crate::input::{Body, Header, Record};
+use crate::text::clean;
+use crate::ticket::TicketUpdate;
+
+/// How much of a cell a message quotes, in characters.
+const QUOTED_CHARS_MAX: usize = 60;
+
+/// Where a row of a result file was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The run's number.
+    pub run: u64,
+    /// The row's number in that run.
+    pub row: u64,
+}
+
+/// What a row asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// The update.
+    pub update: TicketUpdate,
+    /// Where the row was before, if it comes from a result file.
+    pub origin: Option<Origin>,
+}
+
+/// Why a row gives no update.
+#[derive(Debug)]
+pub enum Complaint {
+    /// The row is invalid; the text says where and what to do.
+    Row(String),
+    /// The whole input cannot be used.
+    Input(Error),
+}
+
+/// A mapping made for one input.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    names: Names,
+    /// What each column of a CSV means, with its name; empty for JSONL.
+    columns: Vec<(Use, String)>,
+    /// What `--set` gives every row.
+    base: Draft,
+}
+
+impl Mapping {
+    /// Makes the mapping for a CSV's header, or for JSONL, whose keys are looked at row by row.
+    pub fn resolve(spec: &MappingSpec, header: Option<&Header>) -> Result<Self, Error> {
+        let names = Names::new(spec)?;
+        let mut base = Draft::default();
+        for (target, value) in &spec.set {
+            let put = spec::check_set(target, value).and_then(|()| base.put_text(target, value));
+            put.map_err(|trouble| Error::Usage(format!("--set {trouble}")))?;
+        }
+        if let Some(id) = base.repeated_custom() {
+            return Err(Error::Usage(format!(
+                "--set gives the custom field {} twice; leave one out",
+                short(id)
+            )));
+        }
+        let columns = header.map(|header| names.columns(header)).transpose()?.unwrap_or_default();
+        Ok(Self { names, columns, base })
+    }
+
+    /// What a row asks for.
+    pub fn update(&self, record: &Record) -> Result<Mapped, Complaint> {
+        let draft = match record.body() {
+            Body::Csv(cells) => self.cells(record.line(), cells)?,
+            Body::Jsonl(text) => self.members(record.line(), text)?,
+        };
+        finish(draft).map_err(|trouble| Complaint::Row(format!("line {}: {trouble}", record.line())))
+    }
+
+    fn cells(&self, line: u64, cells: &ByteRecord) -> Result<Draft, Complaint> {
+        if cells.len() != self.columns.len() {
+            return Err(Complaint::Row(ragged(line, cells.len(), self.columns.len())));
+        }
+        let mut draft = self.base.clone();
+        for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
+            put_cell(&mut draft, meaning, cell).map_err(|trouble| {
+                Complaint::Row(format!("line {line}, column {} ({}): {trouble}", index + 1, short(name)))
+            })?;
+        }
+        Ok(draft)
+    }
+
+    fn members(&self, line: u64, text: &[u8]) -> Result<Draft, Complaint> {
+        let object =
+            Object::parse(text).map_err(|trouble| Complaint::Row(format!("line {line}: {trouble}")))?;
+        // The keys first: one that means nothing spoils the input, whatever else the row holds.
+        let mut used = Vec::with_capacity(object.0.len());
+        for (key, value) in &object.0 {
+            let meaning = self.names.key(key).map_err(|trouble| {
+                Complaint::Input(Error::Input(format!("line {line}, key \"{}\": {trouble}", short(key))))
+            })?;
+            used.push((meaning, key.as_ref(), *value));
+        }
+        let complain = |key: &str, trouble: &str| {
+            Complaint::Row(format!("line {line}, key \"{}\": {trouble}", short(key)))
+        };
+        if let Some((key, trouble)) = self.names.clash(&used) {
+            return Err(complain(key, &trouble));
+        }
+        let mut draft = self.base.clone();
+        for (meaning, key, value) in used {
+            put_member(&mut draft, &meaning, value).map_err(|trouble| complain(key, &trouble))?;
+        }
+        Ok(draft)
+    }
+}
+
+fn put_cell(draft: &mut Draft, meaning: &Use, cell: &[u8]) -> Result<(), String> {
+    if *meaning == Use::Ignored {
+        return Ok(());
+    }
+    let text = str::from_utf8(cell)
+        .map_err(|_| "the text is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")".to_owned())?;
+    match meaning {
+        Use::Ignored => Ok(()),
+        Use::Run => draft.put_run(text),
+        Use::Row => draft.put_row(text),
+        Use::Field(target) => draft.put_text(target, text),
+    }
+}
+
+fn put_member(draft: &mut Draft, meaning: &Use, value: &RawValue) -> Result<(), String> {
+    let json = value.get();
+    let provenance = |json: &str| if json == "null" { String::new() } else { json.replace('"', "") };
+    match meaning {
+        Use::Ignored => Ok(()),
+        Use::Run => draft.put_run(&provenance(json)),
+        Use::Row => draft.put_row(&provenance(json)),
+        Use::Field(target) => draft.put_json(target, value),
+    }
+}
+
+fn finish(draft: Draft) -> Result<Mapped, String> {
+    if let Some(id) = draft.repeated_custom() {
+        return Err(format!("the custom field {} is given twice; leave one out", short(id)));
+    }
+    let origin = draft.origin()?;
+    let ticket = draft.ticket.ok_or("the row has no ticket_id; every row needs one")?;
+    let update = TicketUpdate::new(ticket, draft.into_changes())
+        .ok_or("the row changes nothing, every field is blank; fill one in, or take the row out")?;
+    Ok(Mapped { update, origin })
+}
+
+fn ragged(line: u64, cells: usize, columns: usize) -> String {
+    let (what, advice) = if cells < columns {
+        ("too few", "add the cells that are missing")
+    } else {
+        ("too many", "put text that holds the delimiter in quotes")
+    };
+    let s = if cells == 1 { "" } else { "s" };
+    format!("line {line}: the row has {what} cells, {cells} cell{s} where the header has {columns}; {advice}")
+}
+
+/// Somebody else's text, cleaned and short enough for a line.
+pub(crate) fn short(text: &str) -> String {
+    let clean = clean(text);
+    match clean.char_indices().nth(QUOTED_CHARS_MAX - 1) {
+        Some((cut, last)) if cut + last.len_utf8() < clean.len() => {
+            let kept = clean.get(..cut).unwrap_or_default();
+            format!("{kept}…")
+        }
+        _ => clean,
+    }
+}

@@ -1,0 +1,160 @@
+//! The mapping as people say it: `--map`, `--set`, `--ignore`, before any header was seen.
+//!
+//! It is kept with the run and compared when the run goes on, so it has one form for one meaning: sorted, the
+//! columns in lower case without outer blanks. What can be refused without the input is refused here.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::Draft;
+use super::{Target, short};
+use crate::text::closest;
+
+/// What was said about columns and fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MappingSpec {
+    /// `--map FIELD=COLUMN`.
+    pub map: BTreeMap<Target, String>,
+    /// `--set FIELD=VALUE`: the same value in every row.
+    pub set: BTreeMap<Target, String>,
+    /// `--ignore COLUMN`.
+    pub ignore: BTreeSet<String>,
+    /// `--ignore-unknown`.
+    pub ignore_unknown: bool,
+}
+
+impl MappingSpec {
+    /// Takes `--map FIELD=COLUMN`.
+    pub fn add_map(&mut self, typed: &str) -> Result<(), String> {
+        let (target, column) = parse_map(typed)?;
+        add(&mut self.map, target, column, "--map")
+    }
+
+    /// Takes `--set FIELD=VALUE`.
+    pub fn add_set(&mut self, typed: &str) -> Result<(), String> {
+        let (target, value) = parse_set(typed)?;
+        add(&mut self.set, target, value, "--set")
+    }
+
+    /// Takes `--ignore COLUMN`.
+    pub fn add_ignore(&mut self, typed: &str) {
+        self.ignore.insert(normal(typed).into_owned());
+    }
+
+    /// What this one says otherwise than `other`, the mapping of an earlier run, in words for a person.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        compare("--map", &self.map, &other.map, &mut found);
+        compare("--set", &self.set, &other.set, &mut found);
+        let only = |one: &Self, other: &Self, word: &str| -> Vec<String> {
+            one.ignore
+                .difference(&other.ignore)
+                .map(|name| format!("--ignore {}{word}", short(name)))
+                .collect()
+        };
+        found.extend(only(self, other, NEW));
+        found.extend(only(other, self, MISSING));
+        match (self.ignore_unknown, other.ignore_unknown) {
+            (true, false) => found.push(format!("--ignore-unknown{NEW}")),
+            (false, true) => found.push(format!("--ignore-unknown{MISSING}")),
+            _ => {}
+        }
+        found
+    }
+}
+
+const NEW: &str = " was not given when the run was started";
+const MISSING: &str = " was given when the run was started, and is missing now";
+
+fn compare(
+    flag: &str,
+    now: &BTreeMap<Target, String>,
+    then: &BTreeMap<Target, String>,
+    found: &mut Vec<String>,
+) {
+    for (target, value) in now {
+        match then.get(target) {
+            Some(before) if before == value => {}
+            Some(before) => found.push(format!(
+                "{flag} {target}={} was {target}={} when the run was started",
+                short(value),
+                short(before)
+            )),
+            None => found.push(format!("{flag} {target}={}{NEW}", short(value))),
+        }
+    }
+    for (target, value) in then.iter().filter(|(target, _)| !now.contains_key(target)) {
+        found.push(format!("{flag} {target}={}{MISSING}", short(value)));
+    }
+}
+
+fn add(to: &mut BTreeMap<Target, String>, target: Target, text: String, flag: &str) -> Result<(), String> {
+    if to.keys().any(|known| known.same_field(&target)) {
+        return Err(format!("{flag} names {target} twice; leave one out"));
+    }
+    to.insert(target, text);
+    Ok(())
+}
+
+/// Reads `FIELD=COLUMN`. The error is a fragment that says what to write instead.
+pub fn parse_map(typed: &str) -> Result<(Target, String), String> {
+    let (field, column) =
+        typed.split_once('=').ok_or_else(|| format!("\"{}\" is not FIELD=COLUMN", short(typed)))?;
+    let column = normal(column).into_owned();
+    if column.is_empty() {
+        return Err(format!("\"{}\" names no column; write FIELD=COLUMN", short(typed)));
+    }
+    let target = Target::parse(field).ok_or_else(|| not_a_field(field))?;
+    Ok((target, column))
+}
+
+/// Reads `FIELD=VALUE`, and refuses a value that the field cannot have.
+pub fn parse_set(typed: &str) -> Result<(Target, String), String> {
+    let (field, value) =
+        typed.split_once('=').ok_or_else(|| format!("\"{}\" is not FIELD=VALUE", short(typed)))?;
+    let target = Target::parse(field).ok_or_else(|| not_a_field(field))?;
+    check_set(&target, value)?;
+    Ok((target, value.to_owned()))
+}
+
+pub(super) fn check_set(target: &Target, value: &str) -> Result<(), String> {
+    if *target == Target::Ticket {
+        return Err("ticket_id cannot be set for every row; it comes from a column".to_owned());
+    }
+    let mut draft = Draft::default();
+    draft.put_text(target, value).map_err(|trouble| format!("{target}: {trouble}"))?;
+    if draft.changes().is_empty() {
+        return Err(format!(
+            "{target}: a blank value would leave the field alone; give one, or leave this out"
+        ));
+    }
+    Ok(())
+}
+
+/// Says that a name means no field, and which one may be meant.
+pub(super) fn not_a_field(name: &str) -> String {
+    let written = short(name);
+    match closest(name, Target::names()) {
+        Some(close) => format!("\"{written}\" is not a field; did you mean {close}?"),
+        None => format!("\"{written}\" is not a field; {}", the_fields()),
+    }
+}
+
+/// The list of fields, as a sentence's part.
+pub(super) fn the_fields() -> String {
+    let names: Vec<&str> = Target::names().collect();
+    format!("the fields are {} and custom_fields.ID", names.join(", "))
+}
+
+/// A column's name without regard to case and outer blanks.
+pub(super) fn normal(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.to_lowercase())
+}
