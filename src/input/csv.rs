@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Position};
 
-use super::window::{Window, open_quote};
+use super::window::Window;
 use super::{Mark, RECORD_BYTES_MAX};
 use crate::error::Error;
 
@@ -99,16 +99,16 @@ impl CsvRows {
             }
             let (line, byte) = (window.line(), window.byte());
             let raw = window.until(end);
+            // One cell of nothing but blanks is a blank line to everybody but the parser.
+            let blank = cells.len() == 1 && raw.trim_ascii().is_empty();
             if raw.len() > RECORD_BYTES_MAX {
                 return Err(self.too_long());
             }
             if window.ended()
-                && let Some(place) = open_quote(raw, delimiter, line)
+                && let Some(place) = window.open_quote(end, delimiter)
             {
                 return Err(Error::Input(never_closed(place)));
             }
-            // One cell of nothing but blanks is a blank line to everybody but the parser.
-            let blank = cells.len() == 1 && raw.trim_ascii().is_empty();
             window.advance(end);
             if !blank {
                 return Ok(Some((line, byte)));
@@ -132,9 +132,8 @@ impl CsvRows {
     fn too_long(&self) -> Error {
         let window = self.reader.get_ref();
         // Only the record itself: behind it, others may follow in the window.
-        let raw = window.rest();
-        let raw = raw.get(..=RECORD_BYTES_MAX).unwrap_or(raw);
-        let cause = match open_quote(raw, self.delimiter, window.line()) {
+        let end = window.byte() + RECORD_BYTES_MAX as u64;
+        let cause = match window.open_quote(end, self.delimiter) {
             Some((line, column)) => format!(
                 "a quote that opens on line {line}, column {column} is not closed within it; {QUOTES_ADVICE}"
             ),

@@ -10,7 +10,7 @@ use super::{Mark, Record, Records};
 use crate::error::Error;
 use crate::mapping::{Complaint, Mapping};
 use crate::text::thousands;
-use crate::ticket::{Field, TicketUpdate, Value};
+use crate::ticket::{TicketUpdate, Value};
 
 /// A mark is noted for the first row, and for every 1,024th after it.
 pub const MARK_EVERY_ROWS: u64 = 1_024;
@@ -109,15 +109,12 @@ fn repeated(mut hashes: Vec<u64>) -> u64 {
 fn hash(update: &TicketUpdate) -> u64 {
     let mut hasher = DefaultHasher::new();
     update.ticket().hash(&mut hasher);
-    let hash_one = |field: Field<'_>, value: Value<'_>, hasher: &mut DefaultHasher| {
-        field.hash(hasher);
-        match value {
-            Value::Text(text) => (0, text).hash(hasher),
-            Value::Json(json) => (1, json).hash(hasher),
-        }
-    };
     for (field, value) in update.changes().iter() {
-        hash_one(field, value, &mut hasher);
+        field.hash(&mut hasher);
+        match value {
+            Value::Text(text) => (0, text).hash(&mut hasher),
+            Value::Json(json) => (1, json).hash(&mut hasher),
+        }
     }
     hasher.finish()
 }

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::RECORD_BYTES_MAX;
+use super::{RECORD_BYTES_MAX, UTF8_BOM};
 
 /// A file, and the part of it that belongs to the current record.
 #[derive(Debug)]
@@ -66,14 +66,19 @@ impl Window {
         self.overflowed
     }
 
-    /// The current record's bytes, up to byte `end` of the file.
+    /// The current record's bytes, up to byte `end` of the file, or up to what was read.
     pub(super) fn until(&self, end: u64) -> &[u8] {
         self.kept.get(self.start..self.index(end)).unwrap_or_default()
     }
 
-    /// Whatever is there of the current record.
-    pub(super) fn rest(&self) -> &[u8] {
-        self.kept.get(self.start..).unwrap_or_default()
+    /// Where a quote opened that the current record's bytes up to `end` do not close: line and cell, from 1.
+    pub(super) fn open_quote(&self, end: u64, delimiter: u8) -> Option<(u64, usize)> {
+        let mut raw = self.until(end);
+        if self.byte() == 0 {
+            // The parser takes the mark off, too.
+            raw = raw.strip_prefix(UTF8_BOM).unwrap_or(raw);
+        }
+        open_quote(raw, delimiter, self.line)
     }
 
     /// The current record ends at byte `end` of the file; the next begins there.
@@ -84,7 +89,7 @@ impl Window {
 
     /// Blank lines belong to no record.
     pub(super) fn skip_blank(&mut self) {
-        let blank = self.rest().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let blank = self.until(u64::MAX).iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.count_lines(self.start + blank);
     }
 
@@ -131,8 +136,8 @@ impl Seek for Window {
     }
 }
 
-/// Where a quote opened that the bytes do not close: its line and its cell's number, both from 1.
-pub(super) fn open_quote(record: &[u8], delimiter: u8, first_line: u64) -> Option<(u64, usize)> {
+/// Walks over one record as the parser does, but minds nothing save its quotes.
+fn open_quote(record: &[u8], delimiter: u8, first_line: u64) -> Option<(u64, usize)> {
     #[derive(Clone, Copy, PartialEq)]
     enum State {
         CellStart,
@@ -160,4 +165,38 @@ pub(super) fn open_quote(record: &[u8], delimiter: u8, first_line: u64) -> Optio
         after_cr = byte == b'\r';
     }
     (state == State::Quoted).then_some(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn ten_mebibytes() -> Window {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&b"x".repeat(10 << 20)).unwrap();
+        file.rewind().unwrap();
+        Window::new(file)
+    }
+
+    #[test]
+    fn a_record_without_an_end_stops_the_reading_before_it_fills_the_memory() {
+        let mut window = ten_mebibytes();
+        let mut buffer = vec![0; 64 << 10];
+        while window.read(&mut buffer).is_ok() {}
+        assert!(window.overflowed());
+        assert!(window.kept.capacity() <= 4 << 20);
+    }
+
+    #[test]
+    fn records_that_are_done_are_let_go() {
+        let mut window = ten_mebibytes();
+        let mut buffer = vec![0; 64 << 10];
+        while window.read(&mut buffer).unwrap() > 0 {
+            window.advance(u64::MAX);
+        }
+        assert_eq!(window.byte(), 10 << 20);
+        assert!(window.kept.capacity() <= 256 << 10);
+    }
 }

@@ -122,6 +122,14 @@ impl Names {
                  columns, for instance ticket_id,priority"
             )));
         }
+        if let ([name], [None]) = (names, &meanings[..])
+            && let Some(other) = delimiter_in(name)
+        {
+            return Err(Error::Input(format!(
+                "line {line}: the header is a single cell that holds {other}; if that stands between the cells, \
+                 say so with --delimiter {other}"
+            )));
+        }
         self.check_map(names, line)?;
         let mut columns: Vec<(Use, String)> = Vec::with_capacity(names.len());
         for (index, (meaning, name)) in meanings.into_iter().zip(names).enumerate() {
@@ -236,6 +244,13 @@ impl Names {
     fn is_given(&self, target: &Target) -> bool {
         self.map.iter().any(|(_, known)| known == target) || self.set.contains(target)
     }
+}
+
+/// The delimiter, as it is typed, that a header read with another one seems to have.
+fn delimiter_in(name: &str) -> Option<&'static str> {
+    [(';', "';'"), ('\t', "tab"), ('|', "'|'"), (',', "','")]
+        .into_iter()
+        .find_map(|(delimiter, typed)| name.contains(delimiter).then_some(typed))
 }
 
 /// Whether two columns give the same thing.

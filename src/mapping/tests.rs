@@ -11,17 +11,23 @@ const JSONL: Layout = Layout { format: crate::input::Format::Jsonl, delimiter: b
 
 fn spec(map: &[&str], set: &[&str], ignore: &[&str]) -> MappingSpec {
     let mut spec = MappingSpec::default();
-    map.iter().for_each(|typed| spec.add_map(typed).unwrap());
-    set.iter().for_each(|typed| spec.add_set(typed).unwrap());
-    ignore.iter().for_each(|typed| spec.add_ignore(typed));
+    for typed in map {
+        spec.add_map(typed).unwrap();
+    }
+    for typed in set {
+        spec.add_set(typed).unwrap();
+    }
+    for typed in ignore {
+        spec.add_ignore(typed);
+    }
     spec
 }
 
 /// Each row's update or complaint; a trouble with the input ends it.
-fn rows(content: &[u8], layout: &Layout, spec: &MappingSpec) -> Result<Vec<Result<Mapped, String>>, Error> {
+fn rows(content: &[u8], layout: Layout, spec: &MappingSpec) -> Result<Vec<Result<Mapped, String>>, Error> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
-    let mut records = Records::open(file.path(), layout)?;
+    let mut records = Records::open(file.path(), &layout)?;
     let mapping = Mapping::resolve(spec, records.header())?;
     let (mut all, mut record) = (Vec::new(), Record::new());
     while records.next(&mut record)? {
@@ -35,20 +41,20 @@ fn rows(content: &[u8], layout: &Layout, spec: &MappingSpec) -> Result<Vec<Resul
 }
 
 fn csv_changes(text: &str, spec: &MappingSpec) -> Changes {
-    one(text.as_bytes(), &CSV, spec).unwrap().update.changes().clone()
+    one(text.as_bytes(), CSV, spec).unwrap().update.changes().clone()
 }
 
-fn one(content: &[u8], layout: &Layout, spec: &MappingSpec) -> Result<Mapped, String> {
+fn one(content: &[u8], layout: Layout, spec: &MappingSpec) -> Result<Mapped, String> {
     rows(content, layout, spec).unwrap().pop().unwrap()
 }
 
 fn json(text: &str) -> Result<Mapped, String> {
-    one(text.as_bytes(), &JSONL, &MappingSpec::default())
+    one(text.as_bytes(), JSONL, &MappingSpec::default())
 }
 
 /// The complaint about a header, and that it is the input that cannot be used.
 fn header(text: &str, spec: &MappingSpec) -> String {
-    match rows(text.as_bytes(), &CSV, spec).unwrap_err() {
+    match rows(text.as_bytes(), CSV, spec).unwrap_err() {
         Error::Input(message) => message,
         other => panic!("{other:?}"),
     }
@@ -64,7 +70,7 @@ fn assert_says(message: &str, start: &str, parts: &[&str]) {
 #[test]
 fn column_names_match_without_regard_to_case_and_outer_blanks() {
     let text = " Ticket_ID , PRIORITY,Custom_Fields.cF007-07 \n007, High ,x\n";
-    let mapped = one(text.as_bytes(), &CSV, &MappingSpec::default()).unwrap();
+    let mapped = one(text.as_bytes(), CSV, &MappingSpec::default()).unwrap();
     assert_eq!(mapped.update.ticket().get(), 7);
     assert_eq!(mapped.update.changes().priority, Some(Priority::High));
     let field = CustomField { id: "cF007-07".to_owned(), value: CustomValue::Text("x".to_owned()) };
@@ -116,6 +122,14 @@ fn what_the_endpoint_does_not_offer_is_said() {
 }
 
 #[test]
+fn a_header_with_another_delimiter_is_recognised() {
+    for (text, typed) in [("ticket_id;priority\n", "';'"), ("ticket_id\tpriority\n", "tab")] {
+        let message = header(text, &MappingSpec::default());
+        assert_says(&message, "line 1: the header is a single cell", &[&format!("--delimiter {typed}")]);
+    }
+}
+
+#[test]
 fn a_column_can_be_mapped_and_a_mapped_one_must_be_there() {
     let mapped = spec(&["ticket_id=Nr", "name= Full Name"], &[], &[]);
     assert_eq!(csv_changes("nr,FULL NAME\n1,Ann\n", &mapped).name.as_deref(), Some("Ann"));
@@ -136,7 +150,7 @@ fn a_field_comes_from_one_place() {
     assert_says(&twice, "line 1, column 3: ", &["same field"]);
     let set = spec(&[], &["name=Ann"], &[]);
     assert_says(&header("ticket_id,name\n", &set), "line 1, column 2: ", &["--set", "leave one out"]);
-    let row = one(b"{\"ticket_id\":1,\"name\":\"x\"}", &JSONL, &set).unwrap_err();
+    let row = one(b"{\"ticket_id\":1,\"name\":\"x\"}", JSONL, &set).unwrap_err();
     assert_says(&row, "line 1, key \"name\": ", &["--set"]);
     for (map, ignore) in [(&["name=x", "subject=X"][..], &[][..]), (&["name=x"], &["x"])] {
         let contradiction = Mapping::resolve(&spec(map, &[], ignore), None);
@@ -151,8 +165,8 @@ fn what_is_set_is_in_every_row() {
     let changes = csv_changes("ticket_id\n1\n", &set);
     assert_eq!((changes.priority, changes.subject.as_deref()), (Some(Priority::Low), Some(" x ")));
     assert_eq!(changes.custom_fields.len(), 1);
-    assert!(one(b"{\"ticket_id\":1}", &JSONL, &set).is_ok());
-    let list = one(b"ticket_id,custom_fields\n1,\"[{\"\"id\"\":\"\"a\"\",\"\"value\"\":1}]\"\n", &CSV, &set);
+    assert!(one(b"{\"ticket_id\":1}", JSONL, &set).is_ok());
+    let list = one(b"ticket_id,custom_fields\n1,\"[{\"\"id\"\":\"\"a\"\",\"\"value\"\":1}]\"\n", CSV, &set);
     assert_says(&list.unwrap_err(), "line 2: the custom field a is given twice", &[]);
 }
 
@@ -222,11 +236,11 @@ fn each_trouble_with_a_cell_names_line_and_column() {
         (b"1,, ", "line 2: ", "changes nothing"),
     ] {
         let text = [b"Ticket_ID,priority,custom_fields\n", row].concat();
-        let message = one(&text, &CSV, &MappingSpec::default()).unwrap_err();
+        let message = one(&text, CSV, &MappingSpec::default()).unwrap_err();
         assert_says(&message, place, &[hint]);
     }
     let message =
-        one(format!("ticket_id,name\n{long}x,a\n").as_bytes(), &CSV, &MappingSpec::default()).unwrap_err();
+        one(format!("ticket_id,name\n{long}x,a\n").as_bytes(), CSV, &MappingSpec::default()).unwrap_err();
     assert!(message.chars().count() < 200, "{message}");
 }
 
@@ -241,7 +255,7 @@ fn custom_fields_are_a_list_of_id_and_value() {
         for mapped in [
             json(&format!("{{\"ticket_id\":1,\"custom_fields\":{list}}}")),
             json(&format!("{{\"ticket_id\":1,\"custom_fields\":{quoted}}}")),
-            one(format!("ticket_id,custom_fields\n1,\"{cell}\"\n").as_bytes(), &CSV, &MappingSpec::default()),
+            one(format!("ticket_id,custom_fields\n1,\"{cell}\"\n").as_bytes(), CSV, &MappingSpec::default()),
         ] {
             let changes = mapped.unwrap().update.changes().clone();
             let [a, b] = &changes.custom_fields[..] else { panic!("{changes:?}") };
@@ -298,15 +312,15 @@ fn json_values_are_taken_to_the_letter_or_refused() {
     ] {
         assert_says(&json(row).unwrap_err(), place, &[hint]);
     }
-    let latin = one(b"{\"ticket_id\":1,\"name\":\"\xE9\"}", &JSONL, &MappingSpec::default()).unwrap_err();
+    let latin = one(b"{\"ticket_id\":1,\"name\":\"\xE9\"}", JSONL, &MappingSpec::default()).unwrap_err();
     assert_says(&latin, "line 1: ", &["not UTF-8 from byte 24"]);
 }
 
 #[test]
 fn jsonl_keys_can_be_mapped_and_ignored() {
     let spec = spec(&["ticket_id=Nr"], &[], &["x"]);
-    assert!(one(br#"{"nr":1,"name":"a","X":[{}]}"#, &JSONL, &spec).is_ok());
-    let error = rows(br#"{"nr":1,"status":"a"}"#, &JSONL, &spec).unwrap_err();
+    assert!(one(br#"{"nr":1,"name":"a","X":[{}]}"#, JSONL, &spec).is_ok());
+    let error = rows(br#"{"nr":1,"status":"a"}"#, JSONL, &spec).unwrap_err();
     assert_says(&error.to_string(), "line 1, key \"status\": ", &["not offered by this endpoint"]);
 }
 
@@ -315,7 +329,7 @@ fn our_own_columns_tell_where_a_row_was_before() {
     let none = MappingSpec::default();
     let origin = |row: &str| {
         let text = format!("ticket_id,name,_Deskload_Run,_deskload_row,_deskload_new\n1,a,{row},x\n");
-        one(text.as_bytes(), &CSV, &none).map(|mapped| mapped.origin)
+        one(text.as_bytes(), CSV, &none).map(|mapped| mapped.origin)
     };
     assert_eq!(origin("3,9"), Ok(Some(Origin { run: 3, row: 9 })));
     assert_eq!(origin(","), Ok(None));

@@ -28,10 +28,10 @@ fn file(content: &[u8]) -> NamedTempFile {
 }
 
 /// The result file that holds every row of an input.
-fn written(content: &[u8], layout: &Layout, added: &Added<'_>) -> Vec<u8> {
+fn written(content: &[u8], layout: Layout, added: &Added<'_>) -> Vec<u8> {
     let file = file(content);
-    let mut records = Records::open(file.path(), layout).unwrap();
-    let mut result = ResultFile::create(Vec::new(), layout, records.header()).unwrap();
+    let mut records = Records::open(file.path(), &layout).unwrap();
+    let mut result = ResultFile::create(Vec::new(), &layout, records.header()).unwrap();
     let mut record = Record::new();
     while records.next(&mut record).unwrap() {
         result.write(&record, &Added { row: record.number(), ..*added }).unwrap();
@@ -39,13 +39,13 @@ fn written(content: &[u8], layout: &Layout, added: &Added<'_>) -> Vec<u8> {
     result.finish().unwrap()
 }
 
-fn text(content: impl AsRef<[u8]>, layout: &Layout) -> String {
+fn text(content: impl AsRef<[u8]>, layout: Layout) -> String {
     String::from_utf8(written(content.as_ref(), layout, &ADDED)).unwrap()
 }
 
-fn mapped(content: &[u8], layout: &Layout) -> Vec<Result<Mapped, String>> {
+fn mapped(content: &[u8], layout: Layout) -> Vec<Result<Mapped, String>> {
     let file = file(content);
-    let mut records = Records::open(file.path(), layout).unwrap();
+    let mut records = Records::open(file.path(), &layout).unwrap();
     let spec = MappingSpec { ignore_unknown: true, ..MappingSpec::default() };
     let mapping = Mapping::resolve(&spec, records.header()).unwrap();
     let (mut all, mut record) = (Vec::new(), Record::new());
@@ -63,22 +63,22 @@ const OURS: &str = "_deskload_run,_deskload_row,_deskload_outcome,_deskload_reas
 
 #[test]
 fn a_csv_row_keeps_its_cells_and_our_columns_are_harmless() {
-    let result = text("Ticket_ID, name \n007,\"=a, \"\"b\"\"\"\n", &CSV);
+    let result = text("Ticket_ID, name \n007,\"=a, \"\"b\"\"\"\n", CSV);
     let row = "007,\"=a, \"\"b\"\"\",7,1,failed,refused,\"'=1+1 \"\"no\"\"\",422,1";
     assert_eq!(result, format!("Ticket_ID, name ,{OURS}\n{row}\n"));
 }
 
 #[test]
 fn our_columns_of_an_earlier_file_are_replaced() {
-    let once = text("ticket_id,name\n1,a\n", &CSV);
-    assert_eq!(text(&once, &CSV), once);
-    let once = text("{\"ticket_id\":1,\"name\":\"a\"}\n", &JSONL);
-    assert_eq!(text(&once, &JSONL), once);
+    let once = text("ticket_id,name\n1,a\n", CSV);
+    assert_eq!(text(&once, CSV), once);
+    let once = text("{\"ticket_id\":1,\"name\":\"a\"}\n", JSONL);
+    assert_eq!(text(&once, JSONL), once);
 }
 
 #[test]
 fn a_short_row_is_filled_up_and_a_long_ones_surplus_is_told() {
-    let result = text("ticket_id,name,phone\n1\n1,a,2,=b,\"c\nd\"\n", &CSV);
+    let result = text("ticket_id,name,phone\n1\n1,a,2,=b,\"c\nd\"\n", CSV);
     let lines: Vec<&str> = result.lines().collect();
     assert!(lines[1].starts_with("1,,,7,1,failed,"), "{result}");
     assert!(
@@ -90,15 +90,15 @@ fn a_short_row_is_filled_up_and_a_long_ones_surplus_is_told() {
 #[test]
 fn byte_order_mark_and_delimiter_are_the_inputs() {
     let layout = Layout { delimiter: b';', bom: true, ..CSV };
-    let result = text("ticket_id;name\n1;\"a;b\"\n", &layout);
+    let result = text("ticket_id;name\n1;\"a;b\"\n", layout);
     assert!(result.starts_with("\u{feff}ticket_id;name;_deskload_run;"), "{result}");
     assert!(result.contains("\n1;\"a;b\";7;1;"), "{result}");
-    assert!(text("{}", &Layout { bom: true, ..JSONL }).starts_with("\u{feff}{\"_deskload_run\":7,"));
+    assert!(text("{}", Layout { bom: true, ..JSONL }).starts_with("\u{feff}{\"_deskload_run\":7,"));
 }
 
 #[test]
 fn bytes_that_are_not_utf8_come_back_as_they_were() {
-    let result = written(b"ticket_id,name,x\xFF\n1,\xE9\xE9,\x00\n", &CSV, &ADDED);
+    let result = written(b"ticket_id,name,x\xFF\n1,\xE9\xE9,\x00\n", CSV, &ADDED);
     assert!(result.starts_with(b"ticket_id,name,x\xFF,_deskload_run"));
     assert!(result.windows(8).any(|part| part == b"\n1,\xE9\xE9,\x00,"));
 }
@@ -107,7 +107,7 @@ fn bytes_that_are_not_utf8_come_back_as_they_were() {
 fn a_json_object_keeps_its_keys_and_values_to_the_letter() {
     let line = r#"{ "ticket_id" : 12345678901234567890.10, "Name":"\u0041", "name": [1,  2] }"#;
     let status = Added { http_status: None, ..ADDED };
-    let result = String::from_utf8(written(line.as_bytes(), &JSONL, &status)).unwrap();
+    let result = String::from_utf8(written(line.as_bytes(), JSONL, &status)).unwrap();
     let kept = r#"{"ticket_id":12345678901234567890.10,"Name":"\u0041","name":[1,  2],"_deskload_run":7,"#;
     assert!(result.starts_with(kept), "{result}");
     assert!(
@@ -119,11 +119,11 @@ fn a_json_object_keeps_its_keys_and_values_to_the_letter() {
 #[test]
 fn a_line_that_does_not_parse_keeps_its_text_however_often_it_comes_back() {
     for line in ["{\"ticket_id\":1,", "[1]", "nonsense \"x\""] {
-        let once = text(line, &JSONL);
+        let once = text(line, JSONL);
         let kept = format!("{{\"_deskload_text\":{},", serde_json::to_string(line).unwrap());
         assert!(once.starts_with(&kept), "{once}");
-        assert_eq!(text(&once, &JSONL), once);
-        assert!(mapped(once.as_bytes(), &JSONL)[0].as_ref().unwrap_err().contains("no ticket_id"));
+        assert_eq!(text(&once, JSONL), once);
+        assert!(mapped(once.as_bytes(), JSONL)[0].as_ref().unwrap_err().contains("no ticket_id"));
     }
 }
 
@@ -168,9 +168,9 @@ proptest! {
             input.write_record([name, &ticket.to_string(), subject, custom]).unwrap();
         }
         let input = input.into_inner().unwrap();
-        let result = written(&input, &layout, &Added { message: &message, ..ADDED });
-        prop_assert_eq!(mapped(&input, &layout).len(), rows.len());
-        assert_same(mapped(&input, &layout), mapped(&result, &layout));
+        let result = written(&input, layout, &Added { message: &message, ..ADDED });
+        prop_assert_eq!(mapped(&input, layout).len(), rows.len());
+        assert_same(mapped(&input, layout), mapped(&result, layout));
     }
 
     #[test]
@@ -186,9 +186,9 @@ proptest! {
             json(&format!("?{key}")), json(name), json(value),
         ));
         let input: String = lines.collect();
-        let result = written(input.as_bytes(), &layout, &Added { message: &message, ..ADDED });
-        prop_assert_eq!(mapped(input.as_bytes(), &layout).len(), rows.len());
-        assert_same(mapped(input.as_bytes(), &layout), mapped(&result, &layout));
+        let result = written(input.as_bytes(), layout, &Added { message: &message, ..ADDED });
+        prop_assert_eq!(mapped(input.as_bytes(), layout).len(), rows.len());
+        assert_same(mapped(input.as_bytes(), layout), mapped(&result, layout));
     }
 
     #[test]
