@@ -358,7 +358,7 @@ fn come_back(wait: Duration, max_wait: Duration) -> Error {
         .and_then(|wait| jiff::Timestamp::now().checked_add(wait).ok())
         .map_or_else(
             || "later than can be counted".to_owned(),
-            |then| then.to_zoned(zone).strftime("at %Y-%m-%d %H:%M:%S %Z").to_string(),
+            |then| then.to_zoned_datetime(zone).strftime("at %Y-%m-%d %H:%M:%S %Z").to_string(),
         );
     Error::Early(format!(
         "the desk asks to come back in {}, and --max-wait is {}; give the same command again {when}",

@@ -131,7 +131,7 @@ impl Clock for TokioClock {
     }
 }
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, StateInformationMiddleware<Moment>>;
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, StateInformationMiddleware>;
 
 /// One rate's bucket.
 struct Bucket {
@@ -148,7 +148,7 @@ impl Bucket {
             .ok_or_else(|| Error::Usage(format!("the rate {rate} is too fast to be kept; say unlimited")))?
             .allow_burst(rate.burst(burst));
         let limiter = RateLimiter::direct_with_clock(quota, TokioClock)
-            .with_middleware::<StateInformationMiddleware<Moment>>();
+            .with_middleware::<StateInformationMiddleware>();
         Ok(Self { limiter, in_hand: 0, next: None })
     }
 

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::io::IsTerminal as _;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -217,10 +218,9 @@ fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
 
 /// Whether the desk is on this machine.
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+    match url.host_str() {
+        // An IPv6 address stands in brackets here.
+        Some(host) => host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback()),
         None => false,
     }
 }

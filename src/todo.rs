@@ -4,18 +4,17 @@
 //! entry. The journal's entries are the truth; the cursor only saves reading. Nothing here writes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::input::{Record, Records};
 use crate::journal::Journal;
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
 use crate::journal::reader::Entry;
 use crate::journal::runs::{Run, RunKey};
 use crate::journal::state::{Intent, State};
 use crate::mapping::{Complaint, Mapping};
+use crate::spooled::Spooled;
 use crate::ticket::TicketUpdate;
 
 /// A row on its way.
@@ -58,9 +57,8 @@ pub struct Todo {
     run: RunKey,
     rows: u64,
     cursor: u64,
-    records: Records,
-    record: Record,
-    mapping: Arc<Mapping>,
+    spooled: Spooled,
+    mapping: Mapping,
     bits: FieldBits,
     /// Pending rows below the cursor, a page at a time; `None` once there are no more.
     below: Option<VecDeque<Entry>>,
@@ -72,14 +70,13 @@ pub struct Todo {
 
 impl Todo {
     /// Begins reading. `journal` is a connection of its own.
-    pub fn new(journal: Journal, run: &Run, records: Records, mapping: Arc<Mapping>) -> Self {
+    pub fn new(journal: Journal, run: &Run, spooled: Spooled, mapping: Mapping) -> Self {
         Self {
             journal,
             run: run.key,
             rows: run.counts.rows,
             cursor: run.cursor,
-            records,
-            record: Record::default(),
+            spooled,
             mapping,
             bits: FieldBits::new(run.custom_fields.clone()),
             below: Some(VecDeque::new()),
@@ -92,8 +89,7 @@ impl Todo {
     /// The next row that is left, or `None` at the end.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         if let Some(entry) = self.next_below()? {
-            self.seek(entry.row)?;
-            return self.read(entry.attempts, true).map(Some);
+            return self.read(entry.row, entry.attempts, true).map(Some);
         }
         loop {
             let number = self.last + 1;
@@ -105,8 +101,8 @@ impl Todo {
                 self.last = number;
                 continue;
             }
-            self.seek(number)?;
-            return self.read(entry.map_or(0, |entry| entry.attempts), entry.is_some()).map(Some);
+            let attempts = entry.map_or(0, |entry| entry.attempts);
+            return self.read(number, attempts, entry.is_some()).map(Some);
         }
     }
 
@@ -137,42 +133,29 @@ impl Todo {
         }
     }
 
-    /// Brings the spool to where `number` is read next.
-    fn seek(&mut self, number: u64) -> Result<(), Error> {
-        let reading = self.record.number + 1;
-        if reading == number {
-            return Ok(());
-        }
-        let mark = self.journal.mark_before(self.run, number)?.ok_or_else(|| missing(number))?;
-        if reading > number || mark.row > reading {
-            self.records.seek(&mark)?;
-            self.record.number = mark.row - 1;
-        }
-        while self.record.number + 1 < number {
-            self.advance(number)?;
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, number: u64) -> Result<(), Error> {
-        if self.records.next(&mut self.record)? { Ok(()) } else { Err(missing(number)) }
-    }
-
-    fn read(&mut self, attempts: u32, has_entry: bool) -> Result<Row, Error> {
-        let number = self.record.number + 1;
-        self.advance(number)?;
+    fn read(&mut self, number: u64, attempts: u32, has_entry: bool) -> Result<Row, Error> {
         self.last = number;
-        let mapped = self.mapping.update(&self.record).map_err(|complaint| match complaint {
+        let record = self.spooled.at(&self.journal, number)?;
+        let mapped = self.mapping.update(record).map_err(|complaint| {
             // The first pass journaled every invalid row, with the same mapping and the same bytes.
-            Complaint::Row(message) | Complaint::Input(message) => Error::Machine(format!(
-                "row {number} was valid when the run began and is not any more ({message}); this deskload reads \
-                 it otherwise than the one that began the run: use that version to finish it"
-            )),
+            let why = match complaint {
+                Complaint::Row(message) => message,
+                Complaint::Input(error) => error.to_string(),
+            };
+            Error::Machine(format!(
+                "row {number} was valid when the run began and is not any more ({why}); this deskload reads it \
+                 otherwise than the one that began the run: finish the run with that version"
+            ))
         })?;
-        let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(|| missing(number))?;
+        let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(|| {
+            Error::Machine(format!(
+                "row {number} names a custom field that the run did not know when it began: the spool beside the \
+                 journal was changed; nothing more is sent"
+            ))
+        })?;
         Ok(Row {
             number,
-            bytes: self.record.bytes(),
+            bytes: record.bytes(),
             update: mapped.update,
             fingerprint,
             attempts,
@@ -181,13 +164,6 @@ impl Todo {
             refused_at: 0,
         })
     }
-}
-
-fn missing(number: u64) -> Error {
-    Error::Machine(format!(
-        "row {number} is not in the spool any more; the spool beside the journal was changed; \
-         nothing more was sent, and what was is in the journal"
-    ))
 }
 
 /// Rows read at a time, so that the two threads meet seldom; fewer where they are large.

@@ -57,7 +57,8 @@ fn reset(text: &str, now: SystemTime) -> Option<Duration> {
         }
         return Some(SystemTime::UNIX_EPOCH.checked_add(number).map_or(number, |then| until(then, now)));
     }
-    text.parse::<jiff::Timestamp>().ok().map(|then| until(then.into(), now))
+    let then: jiff::Timestamp = text.parse().ok()?;
+    SystemTime::try_from(then).ok().map(|then| until(then, now))
 }
 
 fn until(then: SystemTime, now: SystemTime) -> Duration {

@@ -69,6 +69,15 @@ impl Record {
         self.mark
     }
 
+    /// How much text it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self.format {
+            Format::Csv => self.cells.as_slice().len(),
+            Format::Jsonl => self.text.len(),
+        }
+    }
+
     /// What it holds.
     #[must_use]
     pub fn body(&self) -> Body<'_> {

@@ -39,6 +39,8 @@ pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
         .prefix(".spool-")
         .tempfile_in(folder)
         .map_err(|error| write_error(folder, &error))?;
+    // While it is locked, nobody sweeps it away as a killed process' leftover.
+    file.as_file().lock().map_err(|error| write_error(folder, &error))?;
     // The umask can only take rights away; it may even have taken the owner's.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o600))

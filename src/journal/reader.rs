@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::Journal;
 use super::fingerprint::{SameUpdate, same_update};
@@ -71,42 +71,35 @@ impl Journal {
                 .query_map(params![run.key(after), run.key(below)], |row| {
                     Ok(Entry { row: run.row(row.get(0)?), state: state(row, 1)?, attempts: row.get(2)? })
                 })?
-                .collect()
+                .collect::<rusqlite::Result<_>>()
         };
         query().map_err(self.explain("read"))
     }
 
-    /// A page of a run's rows to tell of, in one of two states, after row `after`, in order.
-    pub fn told_page(
-        &self,
-        run: RunKey,
-        states: (State, State),
-        after: u64,
-        rows: u64,
-    ) -> Result<Vec<Told>, Error> {
+    /// A page of a run's rows in any of these open states, after row `after` and up to row `rows`, in order.
+    pub fn told_page(&self, run: RunKey, states: &[State], after: u64, rows: u64) -> Result<Vec<Told>, Error> {
+        let codes: Vec<String> = states.iter().map(|state| state.code().to_string()).collect();
         let sql = format!(
             "SELECT row.key, state, coalesce(attempts, 0), coalesce(reason, ''), coalesce(message, ''), http_status
              FROM row LEFT JOIN detail USING (key)
-             WHERE state IN (?1, ?2) AND {OPEN} AND row.key > ?3 AND row.key <= ?4
-             ORDER BY row.key LIMIT {PAGE}"
+             WHERE state IN ({}) AND {OPEN} AND row.key > ?1 AND row.key <= ?2
+             ORDER BY row.key LIMIT {PAGE}",
+            codes.join(",")
         );
         let query = || {
             self.conn
                 .prepare_cached(&sql)?
-                .query_map(
-                    params![states.0.code(), states.1.code(), run.key(after), run.key(rows)],
-                    |row| {
-                        Ok(Told {
-                            row: run.row(row.get(0)?),
-                            state: state(row, 1)?,
-                            attempts: row.get(2)?,
-                            reason: row.get(3)?,
-                            message: row.get(4)?,
-                            http_status: row.get(5)?,
-                        })
-                    },
-                )?
-                .collect()
+                .query_map(params![run.key(after), run.key(rows)], |row| {
+                    Ok(Told {
+                        row: run.row(row.get(0)?),
+                        state: state(row, 1)?,
+                        attempts: row.get(2)?,
+                        reason: row.get(3)?,
+                        message: row.get(4)?,
+                        http_status: row.get(5)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<_>>()
         };
         query().map_err(self.explain("read"))
     }
@@ -125,7 +118,7 @@ impl Journal {
                     let digest: Vec<u8> = row.get(1)?;
                     Ok(same_update(TicketId::from_journal(row.get(0)?), &digest))
                 })?
-                .collect()
+                .collect::<rusqlite::Result<_>>()
         };
         query().map_err(self.explain("read"))
     }
@@ -141,19 +134,9 @@ impl Journal {
                 .query_map(params![run.key(0), run.key(rows)], |row| {
                     Ok((TicketId::from_journal(row.get(0)?), run.row(row.get(1)?)))
                 })?
-                .collect()
+                .collect::<rusqlite::Result<_>>()
         };
         query().map_err(self.explain("read"))
-    }
-
-    /// How one row stands; `None` if it was never admitted.
-    pub fn state_of(&self, run: RunKey, row: u64) -> Result<Option<State>, Error> {
-        self.conn
-            .prepare_cached("SELECT state FROM row WHERE key = ?1")
-            .and_then(|mut statement| {
-                statement.query_row([run.key(row)], |row| state(row, 0)).optional()
-            })
-            .map_err(self.explain("read"))
     }
 }
 

@@ -247,7 +247,7 @@ impl Journal {
     fn query_runs(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Run>, Error> {
         let query = || {
             let mut statement = self.conn.prepare(sql)?;
-            statement.query_map(params, read)?.collect()
+            statement.query_map(params, read)?.collect::<rusqlite::Result<_>>()
         };
         query().map_err(self.explain("read"))
     }
@@ -332,6 +332,19 @@ impl Journal {
         tx.commit()?;
         self.conn.execute_batch("DROP TABLE temp.invalid")?;
         Ok(id.cast_unsigned())
+    }
+
+    /// Names another spool for a run, with the marks that belong to it; `None`: nothing needs one any more.
+    pub fn replace_spool(&mut self, run: RunKey, name: Option<&str>, marks: &[Mark]) -> Result<(), Error> {
+        let failed = self.explain("write");
+        let replace = |conn: &mut Connection| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![run.id, name])?;
+            tx.execute("DELETE FROM mark WHERE run = ?1", [run.id])?;
+            insert_marks(&tx, run.id.cast_signed(), marks)?;
+            tx.commit()
+        };
+        replace(&mut self.conn).map_err(failed)
     }
 
     /// Notes that an invocation has begun on a run, so that a kill shows.

@@ -1,0 +1,221 @@
+//! A run's rows in its spool, by their numbers.
+//!
+//! The journal's marks say where rows begin, so that any row is found without reading from the start, in a whole
+//! spool and in one that was cut down. Sending and reports find their rows here alone, so that a number means
+//! the same row everywhere. Nothing here changes a spool in place: [`cut_down`] puts a new file beside the old
+//! one, and the journal says in one transaction which of them counts.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+use crate::input::{Body, Header, Layout, Mark, Record, Records, UTF8_BOM};
+use crate::journal::Journal;
+use crate::journal::runs::{Run, RunKey};
+use crate::journal::state::State;
+
+/// The rows of one run.
+#[derive(Debug)]
+pub struct Spooled {
+    run: RunKey,
+    records: Records,
+    record: Record,
+}
+
+impl Spooled {
+    /// Opens the spool of a run; `None` if nothing needs it any more.
+    pub fn open(journal: &Journal, run: &Run) -> Result<Option<Self>, Error> {
+        let Some(name) = &run.spool else { return Ok(None) };
+        let path = journal.spool_folder().join(name);
+        if !path.exists() {
+            return Err(Error::Machine(format!(
+                "the spool {} is gone, so the rows of run {} that are left cannot be read; put it back, or \
+                 start a new run with the original file and --again",
+                path.display(),
+                run.key.id
+            )));
+        }
+        let records = Records::open(&path, &run.layout)?;
+        Ok(Some(Self { run: run.key, records, record: Record::new() }))
+    }
+
+    /// The columns; `None` for JSONL.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.records.header()
+    }
+
+    /// The row with this number. Rows in order cost one reading of the spool.
+    pub fn at(&mut self, journal: &Journal, number: u64) -> Result<&Record, Error> {
+        if self.record.number() + 1 != number {
+            let mark = journal.mark_before(self.run, number)?.ok_or_else(|| missing(number))?;
+            let reading = self.record.number() + 1;
+            if reading > number || mark.row > reading || self.record.number() == 0 {
+                self.records.seek(&mark)?;
+                self.next(number)?;
+            }
+        }
+        while self.record.number() < number {
+            self.next(number)?;
+        }
+        Ok(&self.record)
+    }
+
+    fn next(&mut self, wanted: u64) -> Result<(), Error> {
+        if self.records.next(&mut self.record)? { Ok(()) } else { Err(missing(wanted)) }
+    }
+}
+
+fn missing(number: u64) -> Error {
+    Error::Machine(format!(
+        "row {number} is not in the spool any more: the spool beside the journal was changed; nothing more is \
+         sent, and what was is in the journal"
+    ))
+}
+
+/// Makes the folder of the spools, for its owner alone.
+pub fn make_folder(journal: &Journal) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let folder = journal.spool_folder();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| Error::file("make the folder", &folder, &error))?;
+    Ok(folder)
+}
+
+/// Puts a spool that was just taken in the place that its run names.
+pub fn keep(journal: &Journal, taken: NamedTempFile, name: &str) -> Result<(), Error> {
+    let path = journal.spool_folder().join(name);
+    taken.persist(&path).map_err(|error| Error::file("keep the spool", &path, &error.error))?;
+    sync_folder(&journal.spool_folder())
+}
+
+/// A rename is durable once its folder is.
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::file("write the folder", folder, &error))
+}
+
+/// Once nothing is pending, keeps of a spool only the rows that reports still tell of: rows are personal data.
+pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
+    if !run.is_finished() || run.spool.is_none() {
+        return Ok(());
+    }
+    let old = run.spool.as_ref().map(|name| journal.spool_folder().join(name));
+    let (name, marks) = match keep_told(journal, run)? {
+        Some((file, marks)) => {
+            let name = cut_name(run);
+            keep(journal, file, &name)?;
+            (Some(name), marks)
+        }
+        None => (None, Vec::new()),
+    };
+    journal.replace_spool(run.key, name.as_deref(), &marks)?;
+    match old.filter(|old| name.is_none_or(|name| !old.ends_with(name))) {
+        Some(old) => fs::remove_file(&old).map_err(|error| Error::file("remove the spool", &old, &error)),
+        None => Ok(()),
+    }
+}
+
+/// A name that the spool of this run has not had: counted on from the one it has.
+fn cut_name(run: &Run) -> String {
+    let before = run.spool.as_deref().and_then(|name| name.split(".cut").nth(1)).and_then(|n| n.parse().ok());
+    format!("{}.cut{}", Run::spool_name(run.key.id), before.map_or(1, |before: u64| before + 1))
+}
+
+/// Copies the rows that are failed, invalid or in doubt. `None`: there are none.
+fn keep_told(journal: &Journal, run: &Run) -> Result<Option<(NamedTempFile, Vec<Mark>)>, Error> {
+    if !run.counts.need_attention() {
+        return Ok(None);
+    }
+    let Some(mut spooled) = Spooled::open(journal, run)? else { return Ok(None) };
+    let folder = journal.spool_folder();
+    let failed = |error: io::Error| Error::file("cut down the spool in", &folder, &error);
+    let file = NamedTempFile::new_in(&folder).map_err(failed)?;
+    let mut out = Copy::begin(BufWriter::new(file), &run.layout, spooled.header()).map_err(failed)?;
+    let mut marks = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = journal.told_page(run.key, &[State::Failed, State::Invalid, State::InDoubt], after, run.counts.rows)?;
+        let Some(last) = page.last() else { break };
+        after = last.row;
+        for told in &page {
+            let record = spooled.at(journal, told.row)?;
+            marks.push(Mark { row: told.row, byte: out.bytes, line: record.line() });
+            out.record(record).map_err(failed)?;
+        }
+    }
+    let file = out.finish().map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    Ok(Some((file, marks)))
+}
+
+/// Writes records as they were, and counts bytes. Quotes may differ; cells do not.
+struct Copy {
+    out: BufWriter<NamedTempFile>,
+    layout: Layout,
+    bytes: u64,
+}
+
+impl Copy {
+    fn begin(out: BufWriter<NamedTempFile>, layout: &Layout, header: Option<&Header>) -> io::Result<Self> {
+        let mut copy = Self { out, layout: *layout, bytes: 0 };
+        if let Some(header) = header {
+            copy.cells(header.cells())?;
+        }
+        Ok(copy)
+    }
+
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        match record.body() {
+            Body::Csv(cells) => self.cells(cells),
+            Body::Jsonl(line) => {
+                self.write(line)?;
+                self.write(b"\n")
+            }
+        }
+    }
+
+    fn cells(&mut self, cells: &csv::ByteRecord) -> io::Result<()> {
+        let mut writer =
+            csv::WriterBuilder::new().flexible(true).delimiter(self.layout.delimiter).from_writer(Vec::new());
+        writer.write_byte_record(cells)?;
+        let text = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
+        if self.bytes == 0 && text.starts_with(UTF8_BOM) {
+            // A column whose name begins with a mark: the reader would take it for the file's own.
+            self.write(UTF8_BOM)?;
+        }
+        self.write(&text)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.out.write_all(bytes)
+    }
+
+    fn finish(self) -> io::Result<NamedTempFile> {
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+/// Removes copies that a killed process left half taken; the one that is being made holds its lock.
+pub fn sweep(folder: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::file("look through the folder", folder, &error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(".") {
+            continue;
+        }
+        // Somebody else may sweep at the same time, so that it is gone: fine.
+        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
