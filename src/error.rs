@@ -110,7 +110,6 @@ impl Error {
 
     /// Where several ends apply to one invocation, the one that is told. The earlier one wins a tie.
     #[must_use]
-    #[must_use]
     pub fn graver(self, other: Self) -> Self {
         if other.rank() < self.rank() { other } else { self }
     }
