@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,9 +46,7 @@ pub(super) async fn serve(
     let address = listener.local_addr().map_err(|error| {
         Error::Machine(format!("failed to ask the sandbox's listener for its address: {error}"))
     })?;
-    if !address.ip().is_loopback() {
-        return Err(Error::Usage(format!("failed to serve on {address}: the sandbox is for loopback alone")));
-    }
+    loopback_only(address)?;
     let (failed, mut failure) = mpsc::channel(1);
     let mut connections = JoinSet::new();
     let ended = loop {
@@ -66,6 +65,13 @@ pub(super) async fn serve(
     };
     connections.shutdown().await;
     ended
+}
+
+fn loopback_only(address: SocketAddr) -> Result<(), Error> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("failed to serve on {address}: the sandbox is for loopback alone")))
 }
 
 /// One connection, to its end.
@@ -210,6 +216,20 @@ async fn swallow(stream: &TcpStream) -> std::io::Result<()> {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_loopback_is_served() {
+        for (address, served) in
+            [("127.0.0.1:80", true), ("[::1]:80", true), ("0.0.0.0:80", false), ("192.0.2.1:80", false)]
+        {
+            assert_eq!(loopback_only(address.parse().unwrap()).is_ok(), served, "{address}");
         }
     }
 }
