@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub mod cli;
+pub mod commands;
 pub mod desk;
 pub mod error;
 pub mod input;
@@ -12,6 +13,7 @@ pub mod pace;
 pub mod pipeline;
 pub mod progress;
 pub mod report;
+pub mod sandbox;
 pub mod secret;
 pub mod settings;
 pub mod shutdown;

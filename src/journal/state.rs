@@ -49,6 +49,15 @@ impl State {
         }
     }
 
+    /// The word in files that programs read: as [`State::as_str`], without a blank.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::InDoubt => "in_doubt",
+            other => other.as_str(),
+        }
+    }
+
     /// Reads the number in the file.
     #[must_use]
     pub const fn from_code(code: i64) -> Option<Self> {

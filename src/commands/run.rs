@@ -1,0 +1,259 @@
+//! `deskload run FILE|-`: takes the input in, decides whether it is new, and drives its run.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+
+use crate::cli::RunArgs;
+use crate::commands::drive::{self, Held, rows};
+use crate::commands::{now_ms, say};
+use crate::error::Error;
+use crate::input::spool::{self, Taken};
+use crate::input::{Choice, Layout, Records, survey};
+use crate::journal::Journal;
+use crate::journal::runs::{DeskId, InputId, NewRun, Run};
+use crate::mapping::Mapping;
+use crate::settings::{InputSettings, Known, SendSettings};
+use crate::shutdown::Shutdown;
+use crate::spooled;
+use crate::text::duration;
+
+/// Runs it.
+pub fn run(args: &RunArgs) -> Result<(), Error> {
+    let input = InputSettings::resolve(&args.input)?;
+    let settings = SendSettings::resolve(&args.send, Known(None))?;
+    super::log(settings.output.verbose);
+    let source = Source::find(&args.file)?;
+    let shutdown = Shutdown::listen()?;
+    let mut held = drive::hold(&settings)?;
+    let plan = Planner { input: &input, settings: &settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
+    match plan {
+        Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
+        Plan::NothingLeft(run) => nothing_left(&run, settings.output.quiet),
+        Plan::Declined => {
+            say("nothing was sent");
+            Ok(())
+        }
+    }
+}
+
+/// The command that goes on, for the last line: as it was typed.
+fn again(args: &RunArgs) -> String {
+    if args.file.as_os_str() == "-" { "deskload resume".to_owned() } else { super::typed() }
+}
+
+fn nothing_left(run: &Run, quiet: bool) -> Result<(), Error> {
+    match drive::attention(run) {
+        None => {
+            if !quiet {
+                say(&format!("run {} has applied this input: nothing left to do (--again sends it once more)", run.key.id));
+            }
+            Ok(())
+        }
+        Some(error) => Err(Error::Attention(format!(
+            "run {} has worked through this input, nothing left to send; {error}",
+            run.key.id
+        ))),
+    }
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// Standard input: it can be read once.
+    Stdin,
+    /// A regular file, with the path that names it whatever the current folder.
+    File { path: PathBuf, bytes: u64 },
+    /// A pipe or a device with a name: it can be read once, too.
+    Stream(PathBuf),
+}
+
+impl Source {
+    fn find(typed: &Path) -> Result<Self, Error> {
+        if typed.as_os_str() == "-" {
+            return Ok(Self::Stdin);
+        }
+        let wrong = |error: io::Error| Error::Usage(format!("failed to read {}: {error}", typed.display()));
+        let metadata = std::fs::metadata(typed).map_err(wrong)?;
+        if metadata.is_dir() {
+            return Err(Error::Usage(format!("{} is a folder; name a CSV or JSONL file", typed.display())));
+        }
+        let path = std::path::absolute(typed).map_err(wrong)?;
+        Ok(if metadata.is_file() { Self::File { path, bytes: metadata.len() } } else { Self::Stream(path) })
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::File { path, .. } | Self::Stream(path) => Some(path),
+        }
+    }
+
+    /// Opens it; reading ends with an error once somebody asked to stop.
+    fn open<'a>(&self, shutdown: &'a Shutdown) -> Result<Box<dyn Read + 'a>, Error> {
+        match self.path() {
+            None => Ok(Box::new(Watched(io::stdin().lock(), shutdown))),
+            Some(path) => {
+                let file = File::open(path)
+                    .map_err(|error| Error::Usage(format!("failed to read {}: {error}", path.display())))?;
+                Ok(Box::new(Watched(file, shutdown)))
+            }
+        }
+    }
+}
+
+/// A reader that a signal ends.
+struct Watched<'a, R>(R, &'a Shutdown);
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check().map_err(io::Error::other)?;
+        self.0.read(buffer)
+    }
+}
+
+/// What to do with an input.
+enum Plan {
+    /// Send what is left of this run.
+    Send(Box<Run>),
+    /// All of it has been done.
+    NothingLeft(Box<Run>),
+    /// A person said no.
+    Declined,
+}
+
+struct Planner<'a> {
+    input: &'a InputSettings,
+    settings: &'a SendSettings,
+    args: &'a RunArgs,
+    shutdown: &'a Shutdown,
+}
+
+impl Planner<'_> {
+    fn plan(&self, held: &mut Held, source: &Source) -> Result<Plan, Error> {
+        let journal = &mut held.journal;
+        // A file that may be known is hashed before it is copied: a resume should not copy ten million rows.
+        if let Source::File { bytes, .. } = source
+            && journal.knows_input_of(*bytes)?
+        {
+            let (sha256, _) = self.interruptible(spool::digest(&mut source.open(self.shutdown)?))?;
+            if let Some(plan) = self.known(journal, &sha256)? {
+                return Ok(plan);
+            }
+        }
+        let taken = self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
+        if let Some(plan) = self.known(journal, &taken.sha256)? {
+            return Ok(plan);
+        }
+        self.begin(journal, source, taken)
+    }
+
+    /// A signal while reading shows as an error of the reader's; it is the signal that is told.
+    fn interruptible<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| self.shutdown.check().err().unwrap_or(error))
+    }
+
+    /// What the journal says of these bytes; `None`: they are to be run as new ones.
+    fn known(&self, journal: &Journal, sha256: &str) -> Result<Option<Plan>, Error> {
+        let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
+        let mut unfinished = runs.iter().rev().filter(|run| !run.is_finished());
+        let same = unfinished.clone().find(|run| self.differences(run).is_empty());
+        if let Some(run) = same {
+            return Ok(Some(Plan::Send(Box::new(run.clone()))));
+        }
+        if self.args.again {
+            return Ok(None);
+        }
+        if let Some(run) = unfinished.next() {
+            return Err(Error::Usage(format!(
+                "run {} of this input is not finished and was started otherwise:\n  {}\ngo on with it as it was \
+                 (deskload resume {}), or start anew with --again",
+                run.key.id,
+                self.differences(run).join("\n  "),
+                run.key.id
+            )));
+        }
+        match runs.last() {
+            Some(run) if !journal.desk_changed_since(run)? => Ok(Some(Plan::NothingLeft(Box::new(run.clone())))),
+            _ => Ok(None),
+        }
+    }
+
+    /// How this command reads the rows otherwise than the run did.
+    fn differences(&self, run: &Run) -> Vec<String> {
+        let mut differences = self.input.mapping.differences(&run.mapping);
+        let typed = self.layout(run.layout.bom, None, None);
+        if self.input.format.is_some() && typed.format != run.layout.format {
+            differences.push("--format is another".to_owned());
+        }
+        let names_delimiter = self.input.delimiter.is_some() || self.input.format == Some(Choice::Tsv);
+        if names_delimiter && typed.delimiter != run.layout.delimiter {
+            differences.push("--delimiter is another".to_owned());
+        }
+        differences
+    }
+
+    fn layout(&self, bom: bool, path: Option<&Path>, first: Option<u8>) -> Layout {
+        Layout::choose(self.input.format, self.input.delimiter, path, first, bom)
+    }
+
+    /// Reads every row once, and opens a run for them.
+    fn begin(&self, journal: &mut Journal, source: &Source, taken: Taken) -> Result<Plan, Error> {
+        let layout = self.layout(taken.bom, source.path(), taken.first);
+        let survey = {
+            let mut records = Records::open(taken.file.path(), &layout)?;
+            let mapping = Mapping::resolve(&self.input.mapping, records.header())?;
+            journal.begin_first_pass()?;
+            survey(&mut records, &mapping, self.input.strict, &mut |invalid| {
+                self.shutdown.check()?;
+                journal.note_invalid(invalid)
+            })
+        };
+        let survey = survey.map_err(|error| locate(error, source))?;
+        self.shutdown.check()?;
+        if survey.identical > 0 && !self.settings.output.quiet {
+            say(&format!("{} are the same as an earlier one; each is sent", rows(survey.identical)));
+        }
+        if self.settings.limits.max_failures.is_reached(survey.invalid, survey.rows) {
+            return Err(Error::TooManyFailures(format!(
+                "{} of {} are invalid, more than --max-failures {} allows; nothing was sent; look at the file and \
+                 its columns, or raise --max-failures",
+                survey.invalid, rows(survey.rows), self.settings.limits.max_failures
+            )));
+        }
+        if !self.may_begin(source, survey.rows - survey.invalid)? {
+            return Ok(Plan::Declined);
+        }
+        let input = InputId {
+            sha256: taken.sha256,
+            bytes: taken.bytes,
+            path: source.path().map(|path| path.to_string_lossy().into_owned()),
+        };
+        let desk: &DeskId = &self.settings.desk_id;
+        let mapping = &self.input.mapping;
+        let new = NewRun { desk, input: &input, layout: &layout, mapping, survey: &survey, now_ms: now_ms() };
+        // The spool first: a run without its rows could not go on, rows without a run are swept up.
+        let run = journal.open_run(&new, |name| spooled::keep(&journal_folder(&self.settings.output.journal), taken.file, name))?;
+        Ok(Plan::Send(Box::new(run)))
+    }
+
+    /// Asks, if somebody is there to be asked.
+    fn may_begin(&self, source: &Source, count: u64) -> Result<bool, Error> {
+        let asked = io::stdin().is_terminal() && io::stderr().is_terminal() && !matches!(source, Source::Stdin);
+        if self.args.yes || !asked || count == 0 {
+            return Ok(true);
+        }
+        let takes = self.settings.pace.per_second().map_or_else(String::new, |per_second| {
+            #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+            let left = std::time::Duration::try_from_secs_f64(count as f64 / per_second).unwrap_or_default();
+            format!(", which takes about {}", duration(left))
+        });
+        say(&format!("{} will be sent to {}{takes}. Go on? [y/N]", rows(count), self.settings.desk_id.url));
+        let mut answer = String::new();
+        io::stdin()
+            .lock()
+            .read_line(&mut answer)
+            .map_err(|error| Error::Machine(format!("failed to read the answer: {error}")))?;
+        self.shutdown.check()?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
