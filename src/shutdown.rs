@@ -4,17 +4,24 @@
 //! gives the default Ctrl-C back, so the second one is ours: it leaves at once, and what was on its way is found
 //! in doubt by the next start.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Signal};
 
+/// How long a first pass gets to remove its half-taken copy once a signal has come.
+const CLEAN_UP_MAX: Duration = Duration::from_millis(500);
+
 /// Whether somebody asked to stop. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     asked: CancellationToken,
+    /// Whether there may be something in flight that is worth waiting for.
+    sending: Arc<AtomicBool>,
     which: Arc<OnceLock<Signal>>,
 }
 
@@ -25,7 +32,7 @@ impl Shutdown {
         let heard = shutdown.clone();
         let failed =
             |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let mut signals = {
             let _context = runtime.enter();
             Signals::new().map_err(failed)?
@@ -34,13 +41,24 @@ impl Shutdown {
             .name("signals".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    heard.ask(signals.next().await);
-                    let second = signals.next().await;
-                    leave(second);
+                    let first = signals.next().await;
+                    heard.ask(first);
+                    if heard.sending.load(Ordering::Relaxed) {
+                        leave(signals.next().await);
+                    }
+                    // Nothing was sent. A reader that is not blocked cleans up behind itself; a blocked one
+                    // hears nothing, and the next start sweeps up.
+                    tokio::time::sleep(CLEAN_UP_MAX).await;
+                    leave(first);
                 });
             })
             .map_err(failed)?;
         Ok(shutdown)
+    }
+
+    /// From now on requests may be in flight, and the first signal waits for them.
+    pub fn begin_sending(&self) {
+        self.sending.store(true, Ordering::Relaxed);
     }
 
     /// Asks to stop, as a signal would; the first one counts.
@@ -48,6 +66,12 @@ impl Shutdown {
         // A second signal does not change what the first one said.
         let _ = self.which.set(signal);
         self.asked.cancel();
+    }
+
+    /// Is cancelled when somebody asks.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.asked.clone()
     }
 
     /// The signal that asked, if one did.

@@ -89,10 +89,10 @@ pub fn make_folder(journal: &Journal) -> Result<PathBuf, Error> {
 }
 
 /// Puts a spool that was just taken in the place that its run names.
-pub fn keep(journal: &Journal, taken: NamedTempFile, name: &str) -> Result<(), Error> {
-    let path = journal.spool_folder().join(name);
+pub fn keep(folder: &Path, taken: NamedTempFile, name: &str) -> Result<(), Error> {
+    let path = folder.join(name);
     taken.persist(&path).map_err(|error| Error::file("keep the spool", &path, &error.error))?;
-    sync_folder(&journal.spool_folder())
+    sync_folder(folder)
 }
 
 /// A rename is durable once its folder is.
@@ -111,7 +111,7 @@ pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
     let (name, marks) = match keep_told(journal, run)? {
         Some((file, marks)) => {
             let name = cut_name(run);
-            keep(journal, file, &name)?;
+            keep(&journal.spool_folder(), file, &name)?;
             (Some(name), marks)
         }
         None => (None, Vec::new()),

@@ -57,6 +57,7 @@ pub fn drive(held: Held, run: &Run, settings: &SendSettings, shutdown: &Shutdown
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
     journal.begin_invocation(run.key)?;
+    shutdown.begin_sending();
     announce(run, settings);
     let began = Instant::now();
     let driven = send(journal, run, settings, shutdown)?;
@@ -153,8 +154,10 @@ fn finish(
     took: Duration,
     again: &str,
 ) -> Result<(), Error> {
-    if !matches!(stopped, Some(Error::Machine(_))) || journal.recover(&run.desk).is_err() {
-        // Either nothing can be on its way any more, or the journal cannot be written: the next start recovers.
+    if matches!(stopped, Some(Error::Machine(_))) {
+        // A bug may have left rows on their way: they are in doubt from now on. If the journal cannot be written,
+        // the next start does this, and the error below is told.
+        journal.recover(&run.desk).or_else(|error| if stopped.is_some() { Ok(0) } else { Err(error) })?;
     }
     let run = reload(journal, run)?;
     let end = ending(&run, stopped, resting);

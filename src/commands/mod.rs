@@ -40,7 +40,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Error> {
 }
 
 /// A line for a person. Nobody may be listening; that is no reason to stop.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -99,6 +99,32 @@ fn line(run: &Run) -> String {
 /// Where a run's rows came from.
 pub(crate) fn source(run: &Run) -> &str {
     run.input.path.as_deref().unwrap_or("standard input")
+}
+
+/// The command as it was typed, so that it can be pasted into a shell.
+fn typed() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once("deskload".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,%@+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", crate::text::clean(word).replace('\'', r"'\''"))
+}
+
+/// What `-v` says goes to standard error; a body is in no event, so the token is in none.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    // It fails if it is set already, as in tests that run two commands in one process.
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
 }
 
 /// UNIX time in milliseconds.

@@ -232,7 +232,8 @@ impl Planner<'_> {
         let mapping = &self.input.mapping;
         let new = NewRun { desk, input: &input, layout: &layout, mapping, survey: &survey, now_ms: now_ms() };
         // The spool first: a run without its rows could not go on, rows without a run are swept up.
-        let run = journal.open_run(&new, |name| spooled::keep(&journal_folder(&self.settings.output.journal), taken.file, name))?;
+        let folder = journal.spool_folder();
+        let run = journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?;
         Ok(Plan::Send(Box::new(run)))
     }
 
@@ -255,5 +256,16 @@ impl Planner<'_> {
             .map_err(|error| Error::Machine(format!("failed to read the answer: {error}")))?;
         self.shutdown.check()?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// Puts the file's name before what is wrong in it.
+fn locate(error: Error, source: &Source) -> Error {
+    match error {
+        Error::Input(why) => match source.path() {
+            Some(path) => Error::Input(format!("{}: {why}", path.display())),
+            None => Error::Input(format!("standard input: {why}")),
+        },
+        other => other,
     }
 }

@@ -3,7 +3,7 @@
 //! A run is one input, one mapping, one desk. Its rows' keys follow each other without a gap in the table of
 //! rows, which keeps them short.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::Journal;
 use super::state::{Reason, State};
@@ -274,64 +274,22 @@ impl Journal {
             .map_err(self.explain("write"))
     }
 
-    /// Opens a run with the invalid rows of its first pass, in one transaction.
-    pub fn open_run(&mut self, new: &NewRun<'_>) -> Result<Run, Error> {
+    /// Opens a run with the invalid rows of its first pass, in one transaction. `keep` puts the spool in place
+    /// under the name that it is given, before the commit: a run never lacks its rows, and a spool without a run
+    /// is overwritten by the next run of that number.
+    pub fn open_run(
+        &mut self,
+        new: &NewRun<'_>,
+        keep: impl FnOnce(&str) -> Result<(), Error>,
+    ) -> Result<Run, Error> {
         let failed = self.explain("write");
-        let id = self.insert_run(new).map_err(failed)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let id = insert_run(&tx, new).map_err(&failed)?;
+        keep(&Run::spool_name(id))?;
+        tx.commit().map_err(&failed)?;
+        self.conn.execute_batch("DROP TABLE temp.invalid").map_err(&failed)?;
         self.run(id)?
             .ok_or_else(|| Error::Machine("the run that was just opened is not in the journal".to_owned()))
-    }
-
-    fn insert_run(&mut self, new: &NewRun<'_>) -> rusqlite::Result<u64> {
-        let text = |result: serde_json::Result<String>| {
-            result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-        };
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let account: i64 = tx.query_row(
-            "INSERT INTO account (url, email) VALUES (?1, ?2)
-             ON CONFLICT (url, email) DO UPDATE SET url = excluded.url RETURNING id",
-            [&new.desk.url, &new.desk.account_email],
-            |row| row.get(0),
-        )?;
-        let key_before: i64 =
-            tx.query_row("SELECT coalesce(max(key_before + rows), 0) FROM run", [], |row| row.get(0))?;
-        tx.execute(
-            "INSERT INTO run (account, key_before, rows, sha256, bytes, path, layout, mapping,
-                 custom_fields, invalid, started_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                account,
-                key_before,
-                new.survey.rows,
-                new.input.sha256,
-                new.input.bytes,
-                new.input.path,
-                text(serde_json::to_string(new.layout))?,
-                text(serde_json::to_string(new.mapping))?,
-                text(serde_json::to_string(&new.survey.custom_fields))?,
-                new.survey.invalid,
-                new.now_ms
-            ],
-        )?;
-        let id = tx.last_insert_rowid();
-        // The name follows from the number, which is known only now.
-        tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![
-            id,
-            Run::spool_name(id.cast_unsigned())
-        ])?;
-        tx.execute(
-            "INSERT INTO row (key, state) SELECT ?1 + row, ?2 FROM temp.invalid ORDER BY row",
-            params![key_before, State::Invalid.code()],
-        )?;
-        tx.execute(
-            "INSERT INTO detail (key, attempts, reason, message)
-             SELECT ?1 + row, 0, ?2, message FROM temp.invalid ORDER BY row",
-            params![key_before, Reason::Invalid.as_str()],
-        )?;
-        insert_marks(&tx, id, &new.survey.marks)?;
-        tx.commit()?;
-        self.conn.execute_batch("DROP TABLE temp.invalid")?;
-        Ok(id.cast_unsigned())
     }
 
     /// Names another spool for a run, with the marks that belong to it; `None`: nothing needs one any more.
@@ -382,7 +340,56 @@ impl Journal {
     }
 }
 
-pub(super) fn insert_marks(conn: &Connection, run: i64, marks: &[Mark]) -> rusqlite::Result<()> {
+fn insert_run(tx: &Transaction<'_>, new: &NewRun<'_>) -> rusqlite::Result<u64> {
+        let text = |result: serde_json::Result<String>| {
+            result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+        };
+        let account: i64 = tx.query_row(
+            "INSERT INTO account (url, email) VALUES (?1, ?2)
+             ON CONFLICT (url, email) DO UPDATE SET url = excluded.url RETURNING id",
+            [&new.desk.url, &new.desk.account_email],
+            |row| row.get(0),
+        )?;
+        let key_before: i64 =
+            tx.query_row("SELECT coalesce(max(key_before + rows), 0) FROM run", [], |row| row.get(0))?;
+        tx.execute(
+            "INSERT INTO run (account, key_before, rows, sha256, bytes, path, layout, mapping,
+                 custom_fields, invalid, started_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                account,
+                key_before,
+                new.survey.rows,
+                new.input.sha256,
+                new.input.bytes,
+                new.input.path,
+                text(serde_json::to_string(new.layout))?,
+                text(serde_json::to_string(new.mapping))?,
+                text(serde_json::to_string(&new.survey.custom_fields))?,
+                new.survey.invalid,
+                new.now_ms
+            ],
+        )?;
+        let id = tx.last_insert_rowid();
+        // The name follows from the number, which is known only now.
+        tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![
+            id,
+            Run::spool_name(id.cast_unsigned())
+        ])?;
+        tx.execute(
+            "INSERT INTO row (key, state) SELECT ?1 + row, ?2 FROM temp.invalid ORDER BY row",
+            params![key_before, State::Invalid.code()],
+        )?;
+        tx.execute(
+            "INSERT INTO detail (key, attempts, reason, message)
+             SELECT ?1 + row, 0, ?2, message FROM temp.invalid ORDER BY row",
+            params![key_before, Reason::Invalid.as_str()],
+        )?;
+        insert_marks(tx, id, &new.survey.marks)?;
+        Ok(id.cast_unsigned())
+    }
+
+fn insert_marks(conn: &Connection, run: i64, marks: &[Mark]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare("INSERT INTO mark (run, row, byte, line) VALUES (?1, ?2, ?3, ?4)")?;
     for mark in marks {
         insert.execute(params![run, mark.row, mark.byte, mark.line])?;

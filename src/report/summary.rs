@@ -147,7 +147,7 @@ fn folded(message: &str) -> String {
 pub fn table(run: &Run, reasons: &[Tallied], took: std::time::Duration) -> String {
     let counts = &run.counts;
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     for (word, count) in [
         ("rows", counts.rows),
         ("applied", counts.applied),

@@ -1,0 +1,21 @@
+//! `deskload resume [RUN]`: goes on with an unfinished run, with the mapping it was started with.
+
+use crate::cli::ResumeArgs;
+use crate::commands::{drive, open_journal, pick_run};
+use crate::error::Error;
+use crate::settings::{Known, SendSettings, journal_path};
+use crate::shutdown::Shutdown;
+
+/// Runs it.
+pub fn run(args: &ResumeArgs) -> Result<(), Error> {
+    let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
+    let run = pick_run(&journal, args.run, "is unfinished", |run| !run.is_finished())?;
+    journal.close()?;
+    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)))?;
+    super::log(settings.output.verbose);
+    let shutdown = Shutdown::listen()?;
+    let held = drive::hold(&settings)?;
+    // Read again now that the account is held: rows may just have been put in doubt.
+    let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
+    drive::drive(held, &run, &settings, &shutdown, &super::typed())
+}
