@@ -83,6 +83,8 @@ struct State {
     /// The turns that each of the fates has left.
     turns: Vec<u32>,
     log: Option<Log>,
+    /// A line could not be written. Nothing is settled after that: half a line may stand at the log's end.
+    broken: bool,
 }
 
 /// A request that was looked at, and not yet decided.
@@ -127,6 +129,7 @@ impl Desk {
             bucket: options.rate.map(|rate| Bucket::new(rate, started)),
             turns: options.fates.iter().map(|fate| fate.times).collect(),
             log,
+            broken: false,
         };
         Ok(Self {
             options,
@@ -147,6 +150,9 @@ impl Desk {
         let case = examine(arrival);
         // A panic elsewhere leaves the state as whole as it was: every step of it is one assignment.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.broken {
+            return Err(Error::Machine("the sandbox has ended: its log could not be written".to_owned()));
+        }
         let now = Instant::now();
         state.seq += 1;
         let seq = state.seq;
@@ -161,8 +167,11 @@ impl Desk {
                 applied: decision.applied,
                 word: decision.word,
             };
-            let path = self.options.log.as_deref().unwrap_or_else(|| "".as_ref());
-            log.append(&entry).map_err(|error| Error::file("write the log", path, &error))?;
+            if let Err(error) = log.append(&entry) {
+                state.broken = true;
+                let path = self.options.log.as_deref().unwrap_or_else(|| "".as_ref());
+                return Err(Error::file("write the log", path, &error));
+            }
         }
         let wait = latency(&mut state.dice, self.options.latency);
         drop(state);

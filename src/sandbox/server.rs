@@ -64,7 +64,8 @@ pub(super) async fn serve(
         }
     };
     connections.shutdown().await;
-    ended
+    // A log that broke just before the word to stop must not be lost behind it.
+    failure.try_recv().map_or(ended, Err)
 }
 
 fn loopback_only(address: SocketAddr) -> Result<(), Error> {
