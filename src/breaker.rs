@@ -276,7 +276,8 @@ impl Breaker {
     pub fn gives_up(&self) -> Option<Error> {
         self.is_hopeless().then(|| {
             Error::Early(
-                "the desk does not answer; nothing is lost, and the same command goes on when it is back".to_owned(),
+                "the desk does not answer; nothing is lost, and the same command goes on when it is back"
+                    .to_owned(),
             )
         })
     }

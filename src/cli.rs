@@ -234,6 +234,7 @@ pub enum ProgressChoice {
 
 /// `resolve`
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what was typed")]
 #[command(group = clap::ArgGroup::new("word").required(true).args(["applied", "resend", "skip"]))]
 pub struct ResolveArgs {
     /// The run's number; not needed if only one has rows in doubt

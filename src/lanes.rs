@@ -37,7 +37,7 @@ pub enum Admitted {
     /// It will come out of [`Lanes::next_ready`] in its turn.
     Queued,
     /// Its ticket is held: it stays pending.
-    Held(Row),
+    Held(Box<Row>),
 }
 
 impl Lanes {
@@ -58,21 +58,18 @@ impl Lanes {
     pub fn admit(&mut self, row: Row) -> Admitted {
         self.next = self.next.max(row.number + 1);
         if self.held.contains(&row.update.ticket()) {
-            return Admitted::Held(row);
+            return Admitted::Held(Box::new(row));
         }
         if !row.has_entry {
             self.without_entry.insert(row.number);
         }
         self.bytes += row.bytes;
-        match self.busy.get_mut(&row.update.ticket()) {
-            Some(queue) => {
-                queue.push_back(row);
-                self.waiting += 1;
-            }
-            None => {
-                self.busy.insert(row.update.ticket(), VecDeque::new());
-                self.ready.push_back(row);
-            }
+        if let Some(queue) = self.busy.get_mut(&row.update.ticket()) {
+            queue.push_back(row);
+            self.waiting += 1;
+        } else {
+            self.busy.insert(row.update.ticket(), VecDeque::new());
+            self.ready.push_back(row);
         }
         Admitted::Queued
     }
@@ -174,8 +171,7 @@ mod tests {
             lanes.admit(row(number, ticket));
         }
         let first = lanes.next_ready().unwrap();
-        let waiting: Vec<u64> =
-            lanes.hold(first.update.ticket()).into_iter().map(|row| row.number).collect();
+        let waiting: Vec<u64> = lanes.hold(first.update.ticket()).into_iter().map(|row| row.number).collect();
         assert_eq!(waiting, [2, 3]);
         assert!(matches!(lanes.admit(row(4, 7)), Admitted::Held(row) if row.number == 4));
         assert!(lanes.is_empty());

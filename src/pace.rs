@@ -81,7 +81,11 @@ impl Rate {
     /// the rate itself counts.
     fn burst(&self, asked: Option<NonZeroU32>) -> NonZeroU32 {
         let lateness = (LATENESS.as_secs_f64() * self.per_second()).ceil();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 2..=u32::MAX")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to 2..=u32::MAX"
+        )]
         let enough = lateness.clamp(2.0, f64::from(u32::MAX)) as u32;
         asked.unwrap_or_else(|| NonZeroU32::new(enough).unwrap_or(NonZeroU32::MIN)).min(self.count)
     }
@@ -147,8 +151,8 @@ impl Bucket {
         let quota = Quota::with_period(rate.period())
             .ok_or_else(|| Error::Usage(format!("the rate {rate} is too fast to be kept; say unlimited")))?
             .allow_burst(rate.burst(burst));
-        let limiter = RateLimiter::direct_with_clock(quota, TokioClock)
-            .with_middleware::<StateInformationMiddleware>();
+        let limiter =
+            RateLimiter::direct_with_clock(quota, TokioClock).with_middleware::<StateInformationMiddleware>();
         Ok(Self { limiter, in_hand: 0, next: None })
     }
 
@@ -274,8 +278,7 @@ mod tests {
     use super::*;
 
     async fn sent_in(rate: &str, burst: Option<u32>, seconds: u64) -> usize {
-        let mut pace =
-            Pace::new(&Rate::parse_all(rate).unwrap(), burst.and_then(NonZeroU32::new)).unwrap();
+        let mut pace = Pace::new(&Rate::parse_all(rate).unwrap(), burst.and_then(NonZeroU32::new)).unwrap();
         let end = Instant::now() + Duration::from_secs(seconds);
         let mut sent = 0;
         loop {
@@ -336,7 +339,8 @@ mod tests {
         assert_eq!(read(" 100 / min "), Ok((100, 60)));
         assert_eq!(read("30/10min"), Ok((30, 600)));
         assert_eq!(read("3_000/h"), Ok((3000, 3600)));
-        for wrong in ["", "5", "0/s", "-1/s", "5/", "5/fortnight", "1.5/s", "5/0s", "/s", "5/99999h", "5/s/s"] {
+        for wrong in ["", "5", "0/s", "-1/s", "5/", "5/fortnight", "1.5/s", "5/0s", "/s", "5/99999h", "5/s/s"]
+        {
             assert!(read(wrong).unwrap_err().contains("not a rate"), "{wrong}");
         }
         assert_eq!(Rate::parse_all("unlimited"), Ok(vec![]));

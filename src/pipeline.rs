@@ -203,7 +203,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 self.set_aside(waiting);
             }
             if let Admitted::Held(row) = self.parts.lanes.admit(row) {
-                self.set_aside([row]);
+                self.set_aside([*row]);
             }
         }
     }
@@ -341,7 +341,9 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             Decision::Renew(note, refused) => {
                 self.again(row, sent, note, latency);
                 // Others that left with the old token come back refused, too; they say nothing of the new one.
-                if renewals == self.renewals && let Err(error) = self.renew(refused).await {
+                if renewals == self.renewals
+                    && let Err(error) = self.renew(refused).await
+                {
                     self.stop(error);
                 }
             }

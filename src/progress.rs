@@ -54,7 +54,7 @@ pub struct Plain {
 pub struct Bar {
     pace: Speed,
     next: Instant,
-    bar: ProgressBar,
+    drawn: ProgressBar,
 }
 
 impl Progress {
@@ -74,7 +74,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_position(counts.rows - counts.pending);
-        Self::Bar(Bar { pace: Speed::new(counts, per_second), next: Instant::now(), bar })
+        Self::Bar(Bar { pace: Speed::new(counts, per_second), next: Instant::now(), drawn: bar })
     }
 
     /// Tells how the rows stand now.
@@ -85,8 +85,8 @@ impl Progress {
             Self::Bar(bar) if Instant::now() < bar.next => {}
             Self::Bar(bar) => {
                 bar.next = Instant::now() + BAR_EVERY;
-                bar.bar.set_position(counts.rows - counts.pending);
-                bar.bar.set_message(sentence(counts, waiting, &bar.pace));
+                bar.drawn.set_position(counts.rows - counts.pending);
+                bar.drawn.set_message(sentence(counts, waiting, &bar.pace));
             }
         }
     }
@@ -94,7 +94,7 @@ impl Progress {
     /// Takes the bar down.
     pub fn finish(self) {
         if let Self::Bar(bar) = self {
-            bar.bar.finish_and_clear();
+            bar.drawn.finish_and_clear();
         }
     }
 }
@@ -136,7 +136,9 @@ impl Speed {
 
     /// How much longer, at the speed so far and never faster than the rate allows.
     fn left(&self, counts: &Counts) -> Option<Duration> {
-        let speed = self.per_second_max.map_or_else(|| self.per_second(counts), |max| self.per_second(counts).min(max));
+        let speed = self
+            .per_second_max
+            .map_or_else(|| self.per_second(counts), |max| self.per_second(counts).min(max));
         #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
         let pending = counts.pending as f64;
         (speed > 0.0 && pending > 0.0).then(|| Duration::try_from_secs_f64(pending / speed).ok())?
@@ -144,11 +146,7 @@ impl Speed {
 }
 
 fn sentence(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
-    let mut out = format!(
-        "{} of {} applied",
-        thousands(counts.applied),
-        thousands(counts.rows)
-    );
+    let mut parts = vec![format!("{} of {} applied", thousands(counts.applied), thousands(counts.rows))];
     for (count, word) in [
         (counts.failed, "failed"),
         (counts.invalid, "invalid"),
@@ -156,18 +154,16 @@ fn sentence(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
         (counts.skipped, "skipped"),
     ] {
         if count > 0 {
-            out += &format!(", {} {word}", thousands(count));
+            parts.push(format!("{} {word}", thousands(count)));
         }
     }
-    out += &format!(", {:.1}/s", pace.per_second(counts));
+    parts.push(format!("{:.1}/s", pace.per_second(counts)));
     match waiting {
-        Waiting::Paused(left) => out += &format!(", paused {} by the desk", duration(left)),
-        Waiting::Away(left) => out += &format!(", the desk does not answer, next try in {}", duration(left)),
-        Waiting::Nothing => {
-            if let Some(left) = pace.left(counts) {
-                out += &format!(", {} left", duration(left));
-            }
+        Waiting::Paused(left) => parts.push(format!("paused {} by the desk", duration(left))),
+        Waiting::Away(left) => {
+            parts.push(format!("the desk does not answer, next try in {}", duration(left)));
         }
+        Waiting::Nothing => parts.extend(pace.left(counts).map(|left| format!("{} left", duration(left)))),
     }
-    out
+    parts.join(", ")
 }

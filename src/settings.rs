@@ -211,7 +211,9 @@ fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(wrong("would send the token unencrypted; use https (plain http is for this machine alone)")),
+        "http" => {
+            Err(wrong("would send the token unencrypted; use https (plain http is for this machine alone)"))
+        }
         _ => Err(wrong("is not an https address")),
     }
 }
@@ -220,7 +222,10 @@ fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
 fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         // An IPv6 address stands in brackets here.
-        Some(host) => host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback()),
+        Some(host) => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
         None => false,
     }
 }
@@ -233,7 +238,8 @@ fn account_email(args: &DeskArgs, known: Known<'_>) -> Result<String, Error> {
         .filter(|email| !email.is_empty())
         .ok_or_else(|| {
             Error::Usage(
-                "the account's e-mail is missing; give it with --account-email or DESKLOAD_ACCOUNT_EMAIL".to_owned(),
+                "the account's e-mail is missing; give it with --account-email or DESKLOAD_ACCOUNT_EMAIL"
+                    .to_owned(),
             )
         })
 }

@@ -30,8 +30,7 @@ impl Shutdown {
     pub fn listen() -> Result<Self, Error> {
         let shutdown = Self::default();
         let heard = shutdown.clone();
-        let failed =
-            |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
+        let failed = |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let mut signals = {
             let _context = runtime.enter();

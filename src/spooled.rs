@@ -138,11 +138,16 @@ fn keep_told(journal: &Journal, run: &Run) -> Result<Option<(NamedTempFile, Vec<
     let folder = journal.spool_folder();
     let failed = |error: io::Error| Error::file("cut down the spool in", &folder, &error);
     let file = NamedTempFile::new_in(&folder).map_err(failed)?;
-    let mut out = Copy::begin(BufWriter::new(file), &run.layout, spooled.header()).map_err(failed)?;
+    let mut out = Copy::begin(BufWriter::new(file), run.layout, spooled.header()).map_err(failed)?;
     let mut marks = Vec::new();
     let mut after = 0;
     loop {
-        let page = journal.told_page(run.key, &[State::Failed, State::Invalid, State::InDoubt], after, run.counts.rows)?;
+        let page = journal.told_page(
+            run.key,
+            &[State::Failed, State::Invalid, State::InDoubt],
+            after,
+            run.counts.rows,
+        )?;
         let Some(last) = page.last() else { break };
         after = last.row;
         for told in &page {
@@ -164,8 +169,8 @@ struct Copy {
 }
 
 impl Copy {
-    fn begin(out: BufWriter<NamedTempFile>, layout: &Layout, header: Option<&Header>) -> io::Result<Self> {
-        let mut copy = Self { out, layout: *layout, bytes: 0 };
+    fn begin(out: BufWriter<NamedTempFile>, layout: Layout, header: Option<&Header>) -> io::Result<Self> {
+        let mut copy = Self { out, layout, bytes: 0 };
         if let Some(header) = header {
             copy.cells(header.cells())?;
         }
@@ -209,7 +214,7 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::file("look through the folder", folder, &error);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with(".") {
+        if !entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
         // Somebody else may sweep at the same time, so that it is gone: fine.

@@ -204,7 +204,9 @@ impl Source {
     pub async fn more(&mut self) -> Result<Vec<Row>, Error> {
         match self {
             Self::Thread(from) => from.recv().await.unwrap_or_else(|| {
-                Err(Error::Machine("the spool's thread has ended early: this is a bug in deskload".to_owned()))
+                Err(Error::Machine(
+                    "the spool's thread has ended early: this is a bug in deskload".to_owned(),
+                ))
             }),
             Self::Inline(todo) => chunk(todo),
         }

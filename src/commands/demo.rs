@@ -24,7 +24,7 @@ use crate::settings::TOKEN_VARIABLE;
 const ROWS: &str = include_str!("../../fixtures/demo.csv");
 
 /// The pace of the run, above what the sandbox takes in a second, so that it says 429 now and then.
-const RATE: &str = "60/s";
+const RATE: &str = "100/s";
 const DESK_RATE: f64 = 50.0;
 
 /// After so many requests the run is interrupted.
@@ -36,7 +36,9 @@ pub fn run(args: &DemoArgs) -> Result<(), Error> {
     let place = Place { rows: folder.join("changes.csv"), log: folder.join("desk.jsonl"), folder };
     write_private(&place.rows, ROWS)?;
 
-    say("1. A sandbox desk starts. It takes 50 requests a second, refuses some tickets, and leaves one update");
+    say(
+        "1. A sandbox desk starts. It takes 50 requests a second, refuses some tickets, and leaves one update",
+    );
     say("   that it has applied without an answer.");
     let options = Options {
         rate: Some(DESK_RATE),
@@ -99,7 +101,16 @@ fn start(place: &Place, desk: &Running, token: &str) -> Result<Child, Error> {
     let program = std::env::current_exe()
         .map_err(|error| Error::Machine(format!("failed to find this program's file: {error}")))?;
     Command::new(program)
-        .args(["run", "changes.csv", "--rate", RATE, "--account-email", "demo@example.com", "--url", desk.url()])
+        .args([
+            "run",
+            "changes.csv",
+            "--rate",
+            RATE,
+            "--account-email",
+            "demo@example.com",
+            "--url",
+            desk.url(),
+        ])
         .args(["--yes", "--report-dir", "reports"])
         .current_dir(&place.folder)
         .env_clear()
@@ -126,8 +137,9 @@ fn interrupt_halfway(child: &Child, desk: &Running) -> Result<(), Error> {
 }
 
 fn expect(mut child: Child, code: u8) -> Result<(), Error> {
-    let status =
-        child.wait().map_err(|error| Error::Machine(format!("failed to wait for the demo's run: {error}")))?;
+    let status = child
+        .wait()
+        .map_err(|error| Error::Machine(format!("failed to wait for the demo's run: {error}")))?;
     if status.code() == Some(code.into()) {
         return Ok(());
     }

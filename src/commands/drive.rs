@@ -52,7 +52,13 @@ pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
 }
 
 /// Sends what is left of a run. `again` is the command that goes on, for the last line.
-pub fn drive(held: Held, run: &Run, settings: &SendSettings, shutdown: &Shutdown, again: &str) -> Result<(), Error> {
+pub fn drive(
+    held: Held,
+    run: &Run,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+    again: &str,
+) -> Result<(), Error> {
     let Held { mut journal, account } = held;
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
@@ -89,7 +95,8 @@ fn announce(run: &Run, settings: &SendSettings) {
     ));
     if let Some(per_second) = settings.pace.per_second().filter(|_| settings.pace.is_guess) {
         #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
-        let left = Duration::try_from_secs_f64(run.counts.pending as f64 / per_second).unwrap_or(Duration::MAX);
+        let left =
+            Duration::try_from_secs_f64(run.counts.pending as f64 / per_second).unwrap_or(Duration::MAX);
         say(&format!(
             "the pace is a guess, because the desk documents no limit: this takes {} (--rate sets another)",
             duration(left)
@@ -132,7 +139,12 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
 
 /// A finished run has no spool if none of its rows has anything to tell.
 fn nothing_to_send(journal: Journal, run: &Run) -> Driven {
-    Driven { writer: Writer::Inline(Box::new(journal), run.key), progress: Progress::None, stopped: None, resting: 0 }
+    Driven {
+        writer: Writer::Inline(Box::new(journal), run.key),
+        progress: Progress::None,
+        stopped: None,
+        resting: 0,
+    }
 }
 
 /// What is in doubt holds back the later rows of its ticket, and the same update wherever it comes from.
@@ -200,7 +212,9 @@ fn ending(run: &Run, stopped: Option<Error>, resting: u64) -> Option<Error> {
 pub(super) fn attention(run: &Run) -> Option<Error> {
     let counts = &run.counts;
     let mut parts = Vec::new();
-    for (count, word) in [(counts.failed, "failed"), (counts.invalid, "invalid"), (counts.in_doubt, "in doubt")] {
+    for (count, word) in
+        [(counts.failed, "failed"), (counts.invalid, "invalid"), (counts.in_doubt, "in doubt")]
+    {
         if count > 0 {
             parts.push(format!("{} {word}", thousands(count)));
         }
@@ -222,7 +236,9 @@ fn tell(
 ) -> Result<(), Error> {
     say(&summary::table(run, &summary::reasons(journal, run)?, took));
     if let Some(older) = journal.older_unfinished(run)? {
-        say(&format!("run {older} of the same file, with other content, is not finished: deskload resume {older}"));
+        say(&format!(
+            "run {older} of the same file, with other content, is not finished: deskload resume {older}"
+        ));
     }
     if let Some(files) = files {
         for path in [&files.failures, &files.in_doubt].into_iter().flatten() {

@@ -60,7 +60,12 @@ fn open_journal(path: &std::path::Path) -> Result<Journal, Error> {
 }
 
 /// The run that was named, or the only one that fits. Where several fit, they are listed.
-fn pick_run(journal: &Journal, named: Option<u64>, what: &str, fits: impl Fn(&Run) -> bool) -> Result<Run, Error> {
+fn pick_run(
+    journal: &Journal,
+    named: Option<u64>,
+    what: &str,
+    fits: impl Fn(&Run) -> bool,
+) -> Result<Run, Error> {
     if let Some(id) = named {
         return journal.run(id)?.ok_or_else(|| {
             Error::Usage(format!("there is no run {id} in the journal {}", journal.path().display()))
@@ -85,7 +90,11 @@ const LISTED_MAX: usize = 20;
 /// A run in a line.
 fn line(run: &Run) -> String {
     let counts = &run.counts;
-    let state = if run.is_finished() { "finished".to_owned() } else { format!("{} pending", thousands(counts.pending)) };
+    let state = if run.is_finished() {
+        "finished".to_owned()
+    } else {
+        format!("{} pending", thousands(counts.pending))
+    };
     format!(
         "  {:>4}  {}  {} rows, {state}, {} failed, {} in doubt",
         run.key.id,

@@ -26,7 +26,8 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(&settings)?;
-    let plan = Planner { input: &input, settings: &settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
+    let plan =
+        Planner { input: &input, settings: &settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
     match plan {
         Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => nothing_left(&run, settings.output.quiet),
@@ -46,7 +47,10 @@ fn nothing_left(run: &Run, quiet: bool) -> Result<(), Error> {
     match drive::attention(run) {
         None => {
             if !quiet {
-                say(&format!("run {} has applied this input: nothing left to do (--again sends it once more)", run.key.id));
+                say(&format!(
+                    "run {} has applied this input: nothing left to do (--again sends it once more)",
+                    run.key.id
+                ));
             }
             Ok(())
         }
@@ -140,7 +144,8 @@ impl Planner<'_> {
                 return Ok(plan);
             }
         }
-        let taken = self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
+        let taken =
+            self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {
             return Ok(plan);
         }
@@ -173,7 +178,9 @@ impl Planner<'_> {
             )));
         }
         match runs.last() {
-            Some(run) if !journal.desk_changed_since(run)? => Ok(Some(Plan::NothingLeft(Box::new(run.clone())))),
+            Some(run) if !journal.desk_changed_since(run)? => {
+                Ok(Some(Plan::NothingLeft(Box::new(run.clone()))))
+            }
             _ => Ok(None),
         }
     }
@@ -217,7 +224,9 @@ impl Planner<'_> {
             return Err(Error::TooManyFailures(format!(
                 "{} of {} are invalid, more than --max-failures {} allows; nothing was sent; look at the file and \
                  its columns, or raise --max-failures",
-                survey.invalid, rows(survey.rows), self.settings.limits.max_failures
+                survey.invalid,
+                rows(survey.rows),
+                self.settings.limits.max_failures
             )));
         }
         if !self.may_begin(source, survey.rows - survey.invalid)? {
@@ -239,7 +248,8 @@ impl Planner<'_> {
 
     /// Asks, if somebody is there to be asked.
     fn may_begin(&self, source: &Source, count: u64) -> Result<bool, Error> {
-        let asked = io::stdin().is_terminal() && io::stderr().is_terminal() && !matches!(source, Source::Stdin);
+        let asked =
+            io::stdin().is_terminal() && io::stderr().is_terminal() && !matches!(source, Source::Stdin);
         if self.args.yes || !asked || count == 0 {
             return Ok(true);
         }

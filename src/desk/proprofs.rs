@@ -123,28 +123,6 @@ impl ProProfs {
             body: read_body(response).await,
         })
     }
-
-    /// Takes the token out of whatever the desk or the network said.
-    fn redact(&self, token: &Token, came: Result<Reply, Trouble>) -> Result<Reply, Trouble> {
-        let clean = |why: String| text::clean(&token.redact(&why));
-        let trouble = |trouble| match trouble {
-            Trouble::NotConnected(why) => Trouble::NotConnected(clean(why)),
-            Trouble::Certificate(why) => Trouble::Certificate(clean(why)),
-            Trouble::Timeout => Trouble::Timeout,
-            Trouble::Broken(why) => Trouble::Broken(clean(why)),
-        };
-        let mut reply = came.map_err(trouble)?;
-        reply.body = match reply.body {
-            Body::Whole(bytes) => Body::Whole(match std::str::from_utf8(&bytes) {
-                Ok(body) => token.redact(body).into_bytes(),
-                // Not JSON, so no word of it goes further.
-                Err(_) => bytes,
-            }),
-            Body::CutShort(why) => Body::CutShort(trouble(why)),
-            Body::TooLarge => Body::TooLarge,
-        };
-        Ok(reply)
-    }
 }
 
 impl Desk for ProProfs {
@@ -158,12 +136,12 @@ impl Desk for ProProfs {
         let sent = permit.send();
         let came = match body {
             // reqwest's own timeout covers this; the outer one is a second rope, should a body drip for ever.
-            Ok(body) => tokio::time::timeout(self.timeout * 2, self.call(body))
-                .await
-                .unwrap_or(Err(Trouble::Timeout)),
+            Ok(body) => {
+                tokio::time::timeout(self.timeout * 2, self.call(body)).await.unwrap_or(Err(Trouble::Timeout))
+            }
             Err(trouble) => Err(trouble),
         };
-        let came = self.redact(&token, came);
+        let came = redact(&token, came);
         let verdict = verdict::read(&came, update.ticket(), self.rules, SystemTime::now());
         Answer { sent, verdict, latency: began.elapsed() }
     }
@@ -247,6 +225,28 @@ fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec
     serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
 }
 
+/// Takes the token out of whatever the desk or the network said.
+fn redact(token: &Token, came: Result<Reply, Trouble>) -> Result<Reply, Trouble> {
+    let clean = |why: String| text::clean(&token.redact(&why));
+    let trouble = |trouble| match trouble {
+        Trouble::NotConnected(why) => Trouble::NotConnected(clean(why)),
+        Trouble::Certificate(why) => Trouble::Certificate(clean(why)),
+        Trouble::Timeout => Trouble::Timeout,
+        Trouble::Broken(why) => Trouble::Broken(clean(why)),
+    };
+    let mut reply = came.map_err(trouble)?;
+    reply.body = match reply.body {
+        Body::Whole(bytes) => Body::Whole(match std::str::from_utf8(&bytes) {
+            Ok(body) => token.redact(body).into_bytes(),
+            // Not JSON, so no word of it goes further.
+            Err(_) => bytes,
+        }),
+        Body::CutShort(why) => Body::CutShort(trouble(why)),
+        Body::TooLarge => Body::TooLarge,
+    };
+    Ok(reply)
+}
+
 async fn read_body(mut response: Response) -> Body {
     let mut body = Vec::new();
     loop {
@@ -318,11 +318,8 @@ mod tests {
 
     #[test]
     fn the_body_is_the_one_of_the_vendors_page() {
-        let changes = Changes {
-            staff: Some("ST007-009".into()),
-            priority: Some(Priority::High),
-            ..Changes::default()
-        };
+        let changes =
+            Changes { staff: Some("ST007-009".into()), priority: Some(Priority::High), ..Changes::default() };
         let update = TicketUpdate::new(TicketId::parse("1001").unwrap(), changes).unwrap();
         let body = render("john@proprofs.com", "secret", &update).unwrap();
         assert_eq!(

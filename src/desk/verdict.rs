@@ -179,7 +179,8 @@ fn read_success(body: &Words<'_>, ticket: TicketId, rules: Rules, status: u16) -
 }
 
 fn unreadable(body: &Body, status: u16) -> Verdict {
-    let note = |reason, message: &str| Note { reason, message: message.to_owned(), http_status: Some(status) };
+    let note =
+        |reason, message: &str| Note { reason, message: message.to_owned(), http_status: Some(status) };
     match body {
         Body::CutShort(trouble) => match read_trouble(trouble, Some(status)) {
             // Once a status has come, the request had left, whatever the trouble calls itself.

@@ -61,9 +61,10 @@ impl AccountLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let who = read(&mut file, &path).ok().flatten().map_or_else(String::new, |record| {
-                    format!(" (process {})", record.pid)
-                });
+                let who = read(&mut file, &path)
+                    .ok()
+                    .flatten()
+                    .map_or_else(String::new, |record| format!(" (process {})", record.pid));
                 return Err(Error::Overlap(format!(
                     "another deskload{who} works for the account {} at {}; nothing was sent; wait for it to end",
                     desk.account_email, desk.url

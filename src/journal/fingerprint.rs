@@ -152,10 +152,7 @@ mod tests {
         let swapped =
             Changes { custom_fields: vec![custom("CF1", "b"), custom("CF2", "a")], ..changes.clone() };
         let bits = FieldBits::new(vec!["CF1".into(), "CF2".into()]);
-        assert_ne!(
-            Fingerprint::of(&swapped, &bits).unwrap().same_update(ticket),
-            one.same_update(ticket)
-        );
+        assert_ne!(Fingerprint::of(&swapped, &bits).unwrap().same_update(ticket), one.same_update(ticket));
     }
 
     #[test]

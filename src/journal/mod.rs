@@ -116,8 +116,7 @@ impl Journal {
         conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         conn.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         schema::migrate(&mut conn, &uuid::Uuid::new_v4().to_string()).map_err(failed)?;
-        let uuid =
-            conn.query_row("SELECT uuid FROM journal", [], |row| row.get(0)).map_err(failed)?;
+        let uuid = conn.query_row("SELECT uuid FROM journal", [], |row| row.get(0)).map_err(failed)?;
         Ok(Self { conn, path: path.to_owned(), uuid })
     }
 
@@ -201,7 +200,9 @@ fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process holds it; try again when that one has ended"
         }
-        Some(ErrorCode::SystemIoFailure) => "the disk reported an error; look at the system's log before going on",
+        Some(ErrorCode::SystemIoFailure) => {
+            "the disk reported an error; look at the system's log before going on"
+        }
         _ => "see the message",
     };
     Error::Machine(format!("failed to {what} the journal {}: {error} ({hint})", path.display()))

@@ -77,7 +77,13 @@ impl Journal {
     }
 
     /// A page of a run's rows in any of these open states, after row `after` and up to row `rows`, in order.
-    pub fn told_page(&self, run: RunKey, states: &[State], after: u64, rows: u64) -> Result<Vec<Told>, Error> {
+    pub fn told_page(
+        &self,
+        run: RunKey,
+        states: &[State],
+        after: u64,
+        rows: u64,
+    ) -> Result<Vec<Told>, Error> {
         let codes: Vec<String> = states.iter().map(|state| state.code().to_string()).collect();
         let sql = format!(
             "SELECT row.key, state, coalesce(attempts, 0), coalesce(reason, ''), coalesce(message, ''), http_status

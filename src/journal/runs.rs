@@ -231,13 +231,7 @@ impl Journal {
                      WHERE url = ?1 AND email = ?2 AND run.id < ?3 AND path = ?4 AND sha256 <> ?5
                          AND rows > applied + failed + invalid + in_doubt + skipped
                      ORDER BY run.id DESC LIMIT 1",
-                params![
-                    run.desk.url,
-                    run.desk.account_email,
-                    run.key.id,
-                    run.input.path,
-                    run.input.sha256
-                ],
+                params![run.desk.url, run.desk.account_email, run.key.id, run.input.path, run.input.sha256],
                 |row| row.get(0),
             )
             .optional()
@@ -316,9 +310,10 @@ impl Journal {
     /// Notes how an invocation ended.
     pub fn end_invocation(&mut self, run: RunKey, now_ms: i64, exit_code: u8) -> Result<(), Error> {
         self.conn
-            .execute("UPDATE run SET ended_ms = ?2, exit_code = ?3 WHERE id = ?1", params![
-                run.id, now_ms, exit_code
-            ])
+            .execute(
+                "UPDATE run SET ended_ms = ?2, exit_code = ?3 WHERE id = ?1",
+                params![run.id, now_ms, exit_code],
+            )
             .map(|_| ())
             .map_err(self.explain("write"))
     }
@@ -341,53 +336,50 @@ impl Journal {
 }
 
 fn insert_run(tx: &Transaction<'_>, new: &NewRun<'_>) -> rusqlite::Result<u64> {
-        let text = |result: serde_json::Result<String>| {
-            result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-        };
-        let account: i64 = tx.query_row(
-            "INSERT INTO account (url, email) VALUES (?1, ?2)
+    let text = |result: serde_json::Result<String>| {
+        result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    };
+    let account: i64 = tx.query_row(
+        "INSERT INTO account (url, email) VALUES (?1, ?2)
              ON CONFLICT (url, email) DO UPDATE SET url = excluded.url RETURNING id",
-            [&new.desk.url, &new.desk.account_email],
-            |row| row.get(0),
-        )?;
-        let key_before: i64 =
-            tx.query_row("SELECT coalesce(max(key_before + rows), 0) FROM run", [], |row| row.get(0))?;
-        tx.execute(
-            "INSERT INTO run (account, key_before, rows, sha256, bytes, path, layout, mapping,
+        [&new.desk.url, &new.desk.account_email],
+        |row| row.get(0),
+    )?;
+    let key_before: i64 =
+        tx.query_row("SELECT coalesce(max(key_before + rows), 0) FROM run", [], |row| row.get(0))?;
+    tx.execute(
+        "INSERT INTO run (account, key_before, rows, sha256, bytes, path, layout, mapping,
                  custom_fields, invalid, started_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                account,
-                key_before,
-                new.survey.rows,
-                new.input.sha256,
-                new.input.bytes,
-                new.input.path,
-                text(serde_json::to_string(new.layout))?,
-                text(serde_json::to_string(new.mapping))?,
-                text(serde_json::to_string(&new.survey.custom_fields))?,
-                new.survey.invalid,
-                new.now_ms
-            ],
-        )?;
-        let id = tx.last_insert_rowid();
-        // The name follows from the number, which is known only now.
-        tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![
-            id,
-            Run::spool_name(id.cast_unsigned())
-        ])?;
-        tx.execute(
-            "INSERT INTO row (key, state) SELECT ?1 + row, ?2 FROM temp.invalid ORDER BY row",
-            params![key_before, State::Invalid.code()],
-        )?;
-        tx.execute(
-            "INSERT INTO detail (key, attempts, reason, message)
+        params![
+            account,
+            key_before,
+            new.survey.rows,
+            new.input.sha256,
+            new.input.bytes,
+            new.input.path,
+            text(serde_json::to_string(new.layout))?,
+            text(serde_json::to_string(new.mapping))?,
+            text(serde_json::to_string(&new.survey.custom_fields))?,
+            new.survey.invalid,
+            new.now_ms
+        ],
+    )?;
+    let id = tx.last_insert_rowid();
+    // The name follows from the number, which is known only now.
+    tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![id, Run::spool_name(id.cast_unsigned())])?;
+    tx.execute(
+        "INSERT INTO row (key, state) SELECT ?1 + row, ?2 FROM temp.invalid ORDER BY row",
+        params![key_before, State::Invalid.code()],
+    )?;
+    tx.execute(
+        "INSERT INTO detail (key, attempts, reason, message)
              SELECT ?1 + row, 0, ?2, message FROM temp.invalid ORDER BY row",
-            params![key_before, Reason::Invalid.as_str()],
-        )?;
-        insert_marks(tx, id, &new.survey.marks)?;
-        Ok(id.cast_unsigned())
-    }
+        params![key_before, Reason::Invalid.as_str()],
+    )?;
+    insert_marks(tx, id, &new.survey.marks)?;
+    Ok(id.cast_unsigned())
+}
 
 fn insert_marks(conn: &Connection, run: i64, marks: &[Mark]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare("INSERT INTO mark (run, row, byte, line) VALUES (?1, ?2, ?3, ?4)")?;

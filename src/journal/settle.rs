@@ -92,8 +92,8 @@ fn recover_run(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<u64> {
     };
     for key in &keys {
         tx.execute("UPDATE row SET state = ?2 WHERE key = ?1", params![key, State::InDoubt.code()])?;
-        let before: u32 = tx
-            .query_row("SELECT coalesce(max(attempts), 0) FROM detail WHERE key = ?1", [key], |row| {
+        let before: u32 =
+            tx.query_row("SELECT coalesce(max(attempts), 0) FROM detail WHERE key = ?1", [key], |row| {
                 row.get(0)
             })?;
         detail(tx, *key, before + 1, &note)?;
@@ -111,11 +111,10 @@ fn say(tx: &Transaction<'_>, key: i64, word: Word) -> rusqlite::Result<()> {
         Word::Resend => "a person asked to send it again",
         Word::Skip => "a person said to leave it",
     };
-    tx.execute("UPDATE detail SET reason = ?2, message = ?3 WHERE key = ?1", params![
-        key,
-        Reason::Resolved.as_str(),
-        message
-    ])?;
+    tx.execute(
+        "UPDATE detail SET reason = ?2, message = ?3 WHERE key = ?1",
+        params![key, Reason::Resolved.as_str(), message],
+    )?;
     Ok(())
 }
 

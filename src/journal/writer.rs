@@ -92,5 +92,7 @@ impl Commit {
 }
 
 fn gone() -> Error {
-    Error::Machine("the journal's thread has ended: this is a bug in deskload; nothing more was sent".to_owned())
+    Error::Machine(
+        "the journal's thread has ended: this is a bug in deskload; nothing more was sent".to_owned(),
+    )
 }

@@ -74,15 +74,26 @@ pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, E
     };
     let failures = folder.join(format!("failures.{ending}"));
     let in_doubt = folder.join(format!("in-doubt.{ending}"));
-    let failures =
-        rows(&failures, journal, run, &[State::Failed, State::Invalid], run.counts.failed + run.counts.invalid)?;
+    let failures = rows(
+        &failures,
+        journal,
+        run,
+        &[State::Failed, State::Invalid],
+        run.counts.failed + run.counts.invalid,
+    )?;
     let in_doubt = rows(&in_doubt, journal, run, &[State::InDoubt], run.counts.in_doubt)?;
     summary::write(&folder.join("summary.json"), journal, run)?;
     Ok(Files { folder, failures, in_doubt })
 }
 
 /// Writes the rows in these states, or removes what an earlier invocation wrote if there are none any more.
-fn rows(path: &Path, journal: &Journal, run: &Run, states: &[State], count: u64) -> Result<Option<PathBuf>, Error> {
+fn rows(
+    path: &Path,
+    journal: &Journal,
+    run: &Run,
+    states: &[State],
+    count: u64,
+) -> Result<Option<PathBuf>, Error> {
     if count == 0 {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),

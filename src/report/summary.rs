@@ -69,11 +69,7 @@ pub fn write(path: &Path, journal: &Journal, run: &Run) -> Result<(), Error> {
     let summary = Summary {
         schema: SCHEMA,
         run: run.key.id,
-        input: Input {
-            path: run.input.path.as_deref(),
-            sha256: &run.input.sha256,
-            rows: run.counts.rows,
-        },
+        input: Input { path: run.input.path.as_deref(), sha256: &run.input.sha256, rows: run.counts.rows },
         desk: Desk { url: &run.desk.url, account_email: &run.desk.account_email },
         started_at: rfc_3339(run.started_ms),
         finished_at: run.ended_ms.map(rfc_3339),
@@ -107,7 +103,7 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
             for told in page {
                 let mut key = (told.state.key(), told.reason, folded(&told.message));
                 if counts.len() >= REASONS_KEPT_MAX && !counts.contains_key(&key) {
-                    key.2 = "other messages".to_owned();
+                    "other messages".clone_into(&mut key.2);
                 }
                 *counts.entry(key).or_default() += 1;
             }
@@ -118,9 +114,11 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
         .map(|((outcome, reason, message), count)| Tallied { outcome, reason, message, count })
         .collect();
     reasons.sort_by(|one, other| {
-        other.count.cmp(&one.count).then_with(|| one.outcome.cmp(other.outcome)).then_with(|| {
-            (&one.reason, &one.message).cmp(&(&other.reason, &other.message))
-        })
+        other
+            .count
+            .cmp(&one.count)
+            .then_with(|| one.outcome.cmp(other.outcome))
+            .then_with(|| (&one.reason, &one.message).cmp(&(&other.reason, &other.message)))
     });
     reasons.truncate(REASONS_MAX);
     Ok(reasons)

@@ -131,7 +131,8 @@ fn the_authentication_text_stops_in_any_status() {
         assert!(matches!(of(status, &body), Verdict::Credentials(_)), "{status}");
     }
     assert!(matches!(of(429, &body), Verdict::Throttled(..)), "throttling is read first");
-    let success = format!(r#"{{"status":"success","ticket_id":"700","description":"{AUTHENTICATION_TEXT}"}}"#);
+    let success =
+        format!(r#"{{"status":"success","ticket_id":"700","description":"{AUTHENTICATION_TEXT}"}}"#);
     assert_eq!(of(200, &success), Verdict::Applied, "a text that the desk quotes is no refusal");
 }
 
