@@ -1,4 +1,34 @@
 //! deskload applies a file of changes to help-desk tickets: one row, one update, one request.
+//!
+//! ```text
+//!  input ──▶ spool ──▶ row ──▶ mapping ──▶ update ──▶ lane ──▶ permit ──▶ desk ──▶ verdict ──▶ outcome ──▶ report
+//!  bytes     decoded   record  columns     typed      one a    intent,    HTTP     pure        journal     files,
+//!  digest    once      number  to fields   validated  ticket   then pace  attempt  decision    commit      screen
+//! ```
+//!
+//! The modules in that order:
+//!
+//! | Module | Its one job |
+//! |---|---|
+//! | [`cli`], [`settings`] | what was typed; what is meant |
+//! | [`input`] | bytes to records: digest, spool, number; the first pass over every row |
+//! | [`mapping`] | record to update; every complaint knows its line and column |
+//! | [`ticket`] | the domain: which ticket, which changes |
+//! | [`spooled`], [`todo`] | a run's rows by their numbers; those that are left, in order |
+//! | [`lanes`] | one ticket at a time, in file order |
+//! | [`journal`] | states and transitions: intent, permit, outcome; the account file |
+//! | [`pace`] | when the next request may leave |
+//! | [`desk`] | the one request that a permit allows, and what came back means |
+//! | [`breaker`] | what it means for the run: settle, again, rest, stop |
+//! | [`pipeline`] | THE way: the loop that ties these together |
+//! | [`shutdown`], [`progress`] | the first signal drains; what a person sees meanwhile |
+//! | [`report`] | what a run leaves behind |
+//! | [`commands`] | one file a subcommand, thin |
+//! | [`sandbox`] | a desk to try it on; shares no code with [`desk`] |
+//! | [`error`], [`secret`], [`text`] | what ends a run; the token; somebody else's words made harmless |
+//!
+//! The promise lives in four places: [`journal::state`] (types), [`journal::transitions`] (one transaction),
+//! [`pipeline`] (a permit before a request) and [`desk::verdict`] (when in doubt, in doubt).
 
 pub mod breaker;
 pub mod cli;

@@ -5,7 +5,7 @@
 //! permits, rows that want to go) shares the next one; outcomes never wait for permits, so the two cannot block
 //! each other.
 //!
-//! Bounds: on their way at most `concurrency`; marked as sending at most twice that, until the outcome's commit;
+//! Bounds: on their way at most `concurrency`; marked as sending at most `marked_max`, until the outcome's commit;
 //! marked and not yet on the wire at most what the pace lets out in 20 ms.
 //!
 //! When the journal cannot write, nothing more is sent: what is in flight is waited for, and found in doubt by
@@ -60,6 +60,8 @@ pub struct Parts<'a, D> {
     pub doubts: HashSet<SameUpdate>,
     /// Requests under way at once, at most.
     pub concurrency: usize,
+    /// Rows marked as sending at once, at most; above `concurrency`, or the desk waits for each commit.
+    pub marked_max: usize,
     /// How the run's rows stood at the start.
     pub counts: Counts,
     /// Who is told.
@@ -226,7 +228,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         } else {
             let free = slots.saturating_sub(self.in_flight.len());
             let ahead = (free + self.landed_lately).min(self.parts.pace.ahead_max());
-            (2 * self.parts.concurrency).saturating_sub(self.open).min(ahead.saturating_sub(unsent))
+            self.parts.marked_max.saturating_sub(self.open).min(ahead.saturating_sub(unsent))
         };
         for _ in 0..room {
             let Some(row) = self.parts.lanes.next_ready() else { return };

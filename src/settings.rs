@@ -330,7 +330,7 @@ fn token_from_command(command: &str) -> Result<Token, Error> {
 pub fn state_folder() -> Result<PathBuf, Error> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd makes this one for the service, which often may write nowhere else.
-    if let Some(folder) = set("STATE_DIRECTORY") {
+    if let Some(folder) = systemd_state() {
         return Ok(folder);
     }
     set("XDG_STATE_HOME")
@@ -352,9 +352,15 @@ pub fn journal_path(typed: Option<&Path>) -> Result<PathBuf, Error> {
 /// The report folder that was named, or the usual one.
 #[must_use]
 pub fn report_dir(typed: Option<&Path>) -> PathBuf {
-    match (typed, env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty())) {
+    match (typed, systemd_state()) {
         (Some(path), _) => path.to_owned(),
-        (None, Some(state)) => PathBuf::from(state).join("reports"),
+        (None, Some(state)) => state.join("reports"),
         (None, None) => PathBuf::from("deskload-reports"),
     }
+}
+
+/// The first of the folders that systemd made for the service; it separates several by colons.
+fn systemd_state() -> Option<PathBuf> {
+    let folders = env::var_os("STATE_DIRECTORY")?;
+    env::split_paths(&folders).next().filter(|folder| !folder.as_os_str().is_empty())
 }

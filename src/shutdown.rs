@@ -100,6 +100,8 @@ struct Signals {
     hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Never waited for: that it is caught turns a file size limit from a kill into an error of the write.
+    _file_size: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -108,6 +110,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -88,6 +88,27 @@ pub fn make_folder(journal: &Journal) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
+/// What a run writes besides its spool, beyond a fixed part: the journal's share of a row is smaller than the row.
+const JOURNAL_BYTES_MIN: u64 = 32 << 20;
+
+/// Refuses to begin what a disk that is nearly full could not finish. An estimate: others write there, too.
+pub fn check_space(folder: &Path, input_bytes: u64) -> Result<(), Error> {
+    let space = rustix::fs::statvfs(folder)
+        .map_err(|error| Error::file("look at the disk of", folder, &error.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let needed = input_bytes.saturating_mul(2).saturating_add(JOURNAL_BYTES_MIN);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Error::Machine(format!(
+        "{} has {} MiB free, and this input may need {} MiB for its copy and the journal; make room, or name a \
+         journal elsewhere with --journal; nothing was sent",
+        folder.display(),
+        free >> 20,
+        needed >> 20
+    )))
+}
+
 /// Puts a spool that was just taken in the place that its run names.
 pub fn keep(folder: &Path, taken: NamedTempFile, name: &str) -> Result<(), Error> {
     let path = folder.join(name);

@@ -27,6 +27,10 @@ use crate::spooled::{self, Spooled};
 use crate::text::{duration, thousands};
 use crate::todo::{Source, Todo};
 
+/// Rows marked as sending for each request that may be under way: the bound on what a crash puts in doubt. Four
+/// or eight times as many were within 8% of twice; as many as requests cost a quarter (see `src/README.md`).
+const MARKED_PER_SLOT: usize = 2;
+
 /// The account, held, and its journal, confirmed and recovered.
 pub struct Held {
     /// The journal.
@@ -126,6 +130,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         breaker: Breaker::new(settings.limits, fastrand::Rng::new()),
         doubts,
         concurrency: settings.pace.concurrency,
+        marked_max: MARKED_PER_SLOT * settings.pace.concurrency,
         counts: run.counts,
         progress: match settings.output.show {
             Show::Nothing => Progress::None,
@@ -234,7 +239,8 @@ fn tell(
     took: Duration,
     again: &str,
 ) -> Result<(), Error> {
-    say(&summary::table(run, &summary::reasons(journal, run)?, took));
+    say(&format!("run {}, worked on for {}", run.key.id, duration(took)));
+    say(&summary::table(run, &summary::reasons(journal, run)?));
     if let Some(older) = journal.older_unfinished(run)? {
         say(&format!(
             "run {older} of the same file, with other content, is not finished: deskload resume {older}"

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::settle::Word;
 use crate::settings::{journal_path, state_folder};
+use crate::spooled;
 
 /// Runs it.
 pub fn run(args: &ResolveArgs) -> Result<(), Error> {
@@ -34,5 +35,8 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
             say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
         }
     }
+    // What no report needs any more is not kept.
+    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    spooled::cut_down(&mut journal, &run)?;
     journal.close()
 }

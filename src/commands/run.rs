@@ -144,6 +144,9 @@ impl Planner<'_> {
                 return Ok(plan);
             }
         }
+        if let Source::File { bytes, .. } = source {
+            spooled::check_space(&journal.spool_folder(), *bytes)?;
+        }
         let taken =
             self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {

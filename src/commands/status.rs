@@ -18,9 +18,8 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
         (false, _, Some(_)) => "stopped",
         (false, false, None) => "cut off: what was on its way is in doubt once a command works on it",
     };
-    let took = run.ended_ms.map_or(0, |ended| ended - run.started_ms);
-    let took = std::time::Duration::from_millis(took.try_into().unwrap_or(0));
-    print(&format!("{} → {} for {}, {state}\n", source(&run), run.desk.url, run.desk.account_email));
-    print(&summary::table(&run, &summary::reasons(&journal, &run)?, took));
+    let (id, desk) = (run.key.id, &run.desk);
+    print(&format!("run {id}: {} → {} for {}, {state}\n", source(&run), desk.url, desk.account_email));
+    print(&summary::table(&run, &summary::reasons(&journal, &run)?));
     journal.close()
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::journal::Journal;
 use crate::journal::runs::{Counts, Run};
 use crate::journal::state::State;
-use crate::text::{duration, thousands};
+use crate::text::thousands;
 
 /// Of this version of the file's form.
 const SCHEMA: u32 = 1;
@@ -142,7 +142,7 @@ fn folded(message: &str) -> String {
 
 /// The table: how the rows stand, and the first reasons.
 #[must_use]
-pub fn table(run: &Run, reasons: &[Tallied], took: std::time::Duration) -> String {
+pub fn table(run: &Run, reasons: &[Tallied]) -> String {
     let counts = &run.counts;
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -162,7 +162,7 @@ pub fn table(run: &Run, reasons: &[Tallied], took: std::time::Duration) -> Strin
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut out = format!("run {}, this time {}\n{table}\n", run.key.id, duration(took));
+    let mut out = format!("{table}\n");
     for reason in reasons.iter().take(5) {
         // Writing to a String cannot fail.
         let _ = writeln!(
