@@ -112,7 +112,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
 
     let spooled = Spooled::open(&journal, &run)?.ok_or("no spool")?;
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
-    let todo = Todo::new(journal.open_again()?, &run, spooled, mapping);
+    let todo = Todo::new(journal.open_again()?, &run, spooled, mapping)?;
     let connection = Connection {
         url: url.parse()?,
         account_email: desk.account_email.clone(),

@@ -31,6 +31,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Go on with an unfinished run, with the mapping it was started with
     Resume(Box<ResumeArgs>),
+    /// Send the failed rows of a run again
+    Retry(Box<ResumeArgs>),
     /// Settle rows in doubt by your word
     Resolve(ResolveArgs),
     /// How a run stands
@@ -69,10 +71,10 @@ pub struct RunArgs {
     pub yes: bool,
 }
 
-/// `resume`
+/// `resume` and `retry`
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run's number; not needed if only one is unfinished
+    /// The run's number; not needed if only one fits
     pub run: Option<u64>,
     /// How to send
     #[command(flatten)]

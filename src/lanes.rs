@@ -74,6 +74,11 @@ impl Lanes {
         Admitted::Queued
     }
 
+    /// A row that is settled without going through.
+    pub fn pass(&mut self, row: u64) {
+        self.next = self.next.max(row + 1);
+    }
+
     /// The next row that may go; its ticket stays busy until [`Lanes::done`], [`Lanes::again`] or [`Lanes::hold`].
     pub fn next_ready(&mut self) -> Option<Row> {
         let row = self.ready.pop_front()?;

@@ -26,14 +26,14 @@ use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::journal::fingerprint::SameUpdate;
 use crate::journal::runs::Counts;
-use crate::journal::state::{Ending, Note, Outcome, Permit, Sent};
+use crate::journal::state::{Ending, Note, Permit, Sent, Unsent};
 use crate::journal::transitions::Batch;
 use crate::journal::writer::{Commit, Writer};
 use crate::lanes::{Admitted, Lanes};
 use crate::pace::{LEAD, Pace};
 use crate::progress::{Progress, Waiting};
 use crate::shutdown::Shutdown;
-use crate::todo::{Row, Source};
+use crate::todo::{Row, Source, Turn};
 
 /// A permit that waited so long for its turn is given back: the bound on what a crash puts in doubt should be
 /// spent on requests that are under way.
@@ -199,7 +199,12 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         while self.stopped.is_none() && self.has_room() {
             let Some(row) = self.read.pop_front() else { return };
             let ticket = row.update.ticket();
-            if self.parts.doubts.contains(&row.fingerprint.same_update(ticket)) {
+            if let Turn::Settle(ending) = &row.turn {
+                self.parts.lanes.pass(row.number);
+                self.batch.unsent.push((row.intent(), ending.clone()));
+                continue;
+            }
+            if row.turn == Turn::Hold || self.parts.doubts.contains(&row.fingerprint.same_update(ticket)) {
                 // The same update may have arrived already; the ticket's later rows must not overtake it.
                 let waiting = self.parts.lanes.hold(ticket);
                 self.set_aside(waiting);
@@ -254,7 +259,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         self.paused_told = paused;
         self.granting = std::mem::take(&mut self.wanting);
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
-        self.committing = counts(&batch.outcomes);
+        self.committing = counts(&batch);
         self.open -= batch.outcomes.len() + batch.given_back.len();
         self.parts.writer.commit(batch)
     }
@@ -274,7 +279,9 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 counts.applied += new.applied;
                 counts.failed += new.failed;
                 counts.in_doubt += new.in_doubt;
-                counts.pending = counts.pending.saturating_sub(new.applied + new.failed + new.in_doubt);
+                counts.skipped += new.skipped;
+                let settled = new.applied + new.failed + new.in_doubt + new.skipped;
+                counts.pending = counts.pending.saturating_sub(settled);
                 self.tell();
             }
             Err(error) => {
@@ -451,14 +458,22 @@ async fn wait_for<F: Future + Unpin>(commit: &mut Option<F>) -> F::Output {
     }
 }
 
-fn counts(outcomes: &[Outcome]) -> Counts {
-    outcomes.iter().fold(Counts::default(), |mut counts, outcome| {
+/// What a batch adds to the counts once it is committed.
+fn counts(batch: &Batch) -> Counts {
+    let mut counts = Counts::default();
+    for outcome in &batch.outcomes {
         match outcome.ending() {
             Ending::Applied => counts.applied += 1,
             Ending::Failed(_) => counts.failed += 1,
             Ending::InDoubt(_) => counts.in_doubt += 1,
             Ending::NotApplied(_) => {}
         }
-        counts
-    })
+    }
+    for (_, ending) in &batch.unsent {
+        match ending {
+            Unsent::Skipped(_) => counts.skipped += 1,
+            Unsent::Failed(_) => counts.failed += 1,
+        }
+    }
+    counts
 }

@@ -12,8 +12,9 @@ use crate::journal::Journal;
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
 use crate::journal::reader::Entry;
 use crate::journal::runs::{Run, RunKey};
-use crate::journal::state::{Intent, State};
+use crate::journal::state::{Intent, State, Unsent};
 use crate::mapping::{Complaint, Mapping};
+use crate::newer::Newer;
 use crate::spooled::Spooled;
 use crate::ticket::TicketUpdate;
 
@@ -32,10 +33,23 @@ pub struct Row {
     pub has_entry: bool,
     /// Size of its record, for the bound on reading ahead.
     pub bytes: usize,
+    /// What stands against sending it.
+    pub turn: Turn,
     /// How often the desk asked to come back later while other rows went through.
     pub refusals: u32,
     /// How many rows had gone through when it was last refused.
     pub refused_at: u64,
+}
+
+/// Whether a row may be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing stands against it.
+    Send,
+    /// Later rows have said all of it, or a part.
+    Settle(Unsent),
+    /// A row in doubt stands before it.
+    Hold,
 }
 
 impl Row {
@@ -62,6 +76,8 @@ pub struct Todo {
     bits: FieldBits,
     /// Pending rows below the cursor, a page at a time; `None` once there are no more.
     below: Option<VecDeque<Entry>>,
+    /// Looks for later rows.
+    newer: Newer,
     /// Entries from the cursor on, a page at a time.
     above: VecDeque<Entry>,
     above_done: bool,
@@ -70,8 +86,10 @@ pub struct Todo {
 
 impl Todo {
     /// Begins reading. `journal` is a connection of its own.
-    pub fn new(journal: Journal, run: &Run, spooled: Spooled, mapping: Mapping) -> Self {
-        Self {
+    pub fn new(journal: Journal, run: &Run, spooled: Spooled, mapping: Mapping) -> Result<Self, Error> {
+        let newer = Newer::new(&journal, run)?;
+        Ok(Self {
+            newer,
             journal,
             run: run.key,
             rows: run.counts.rows,
@@ -83,13 +101,13 @@ impl Todo {
             above: VecDeque::new(),
             above_done: false,
             last: 0,
-        }
+        })
     }
 
     /// The next row that is left, or `None` at the end.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         if let Some(entry) = self.next_below()? {
-            return self.read(entry.row, entry.attempts, true).map(Some);
+            return self.read(entry.row, Some(entry)).map(Some);
         }
         loop {
             let number = self.last + 1;
@@ -101,8 +119,7 @@ impl Todo {
                 self.last = number;
                 continue;
             }
-            let attempts = entry.map_or(0, |entry| entry.attempts);
-            return self.read(number, attempts, entry.is_some()).map(Some);
+            return self.read(number, entry).map(Some);
         }
     }
 
@@ -133,7 +150,7 @@ impl Todo {
         }
     }
 
-    fn read(&mut self, number: u64, attempts: u32, has_entry: bool) -> Result<Row, Error> {
+    fn read(&mut self, number: u64, entry: Option<Entry>) -> Result<Row, Error> {
         self.last = number;
         let record = self.spooled.at(&self.journal, number)?;
         let mapped = self.mapping.update(record).map_err(|complaint| {
@@ -153,13 +170,17 @@ impl Todo {
                  journal was changed; nothing more is sent"
             ))
         })?;
+        let bytes = record.bytes();
+        let retried = entry.is_some_and(|entry| entry.retried);
+        let turn = self.newer.turn(&self.journal, number, &mapped, &fingerprint, retried)?;
         Ok(Row {
             number,
-            bytes: record.bytes(),
+            bytes,
             update: mapped.update,
             fingerprint,
-            attempts,
-            has_entry,
+            attempts: entry.map_or(0, |entry| entry.attempts),
+            has_entry: entry.is_some(),
+            turn,
             refusals: 0,
             refused_at: 0,
         })
@@ -244,6 +265,7 @@ pub(crate) mod tests {
             fingerprint,
             attempts: 0,
             has_entry: false,
+            turn: Turn::Send,
             bytes: 20,
             refusals: 0,
             refused_at: 0,

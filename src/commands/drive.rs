@@ -114,7 +114,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         return Ok(nothing_to_send(journal, run));
     };
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
-    let todo = Todo::new(journal.open_again()?, run, spooled, mapping);
+    let todo = Todo::new(journal.open_again()?, run, spooled, mapping)?;
     let per_second = settings.pace.per_second();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

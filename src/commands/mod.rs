@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | takes the input in, decides whether it is new, drives |
 //! | [`resume`] | drives an unfinished run with the mapping it was started with |
+//! | [`retry`] | the same for the failed rows of a run |
 //! | [`drive`] | the part that both share: sends what is left, then tells how it stands |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
@@ -14,6 +15,7 @@ pub mod drive;
 pub mod report;
 pub mod resolve;
 pub mod resume;
+pub mod retry;
 pub mod run;
 pub mod sandbox;
 pub mod status;
@@ -32,6 +34,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Resume(args) => resume::run(&args),
+        Command::Retry(args) => retry::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Report(args) => report::run(&args),

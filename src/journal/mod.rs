@@ -35,6 +35,7 @@
 
 pub mod account;
 pub mod fingerprint;
+pub mod later;
 pub mod reader;
 pub mod runs;
 pub mod schema;

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::Journal;
 use super::fingerprint::{SameUpdate, same_update};
@@ -26,6 +26,8 @@ pub struct Entry {
     pub state: State,
     /// Attempts so far.
     pub attempts: u32,
+    /// Whether a person asked to send it again after it had failed.
+    pub retried: bool,
 }
 
 /// A row as a report tells it.
@@ -49,7 +51,7 @@ impl Journal {
     /// A page of a run's pending rows that have an entry, after row `after` and below row `below`, in order.
     pub fn pending_page(&self, run: RunKey, after: u64, below: u64) -> Result<Vec<Entry>, Error> {
         let sql = format!(
-            "SELECT row.key, state, coalesce(attempts, 0) FROM row LEFT JOIN detail USING (key)
+            "SELECT row.key, state, coalesce(attempts, 0), coalesce(retried, 0) FROM row LEFT JOIN detail USING (key)
              WHERE state = 2 AND {OPEN} AND row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
         );
         self.entries(&sql, run, after, below)
@@ -58,7 +60,7 @@ impl Journal {
     /// A page of a run's rows that have an entry, whatever it is, after row `after`, in order.
     pub fn entry_page(&self, run: RunKey, after: u64, rows: u64) -> Result<Vec<Entry>, Error> {
         let sql = format!(
-            "SELECT row.key, state, coalesce(attempts, 0) FROM row LEFT JOIN detail USING (key)
+            "SELECT row.key, state, coalesce(attempts, 0), coalesce(retried, 0) FROM row LEFT JOIN detail USING (key)
              WHERE row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
         );
         self.entries(&sql, run, after, rows + 1)
@@ -69,7 +71,12 @@ impl Journal {
             self.conn
                 .prepare_cached(sql)?
                 .query_map(params![run.key(after), run.key(below)], |row| {
-                    Ok(Entry { row: run.row(row.get(0)?), state: state(row, 1)?, attempts: row.get(2)? })
+                    Ok(Entry {
+                        row: run.row(row.get(0)?),
+                        state: state(row, 1)?,
+                        attempts: row.get(2)?,
+                        retried: row.get(3)?,
+                    })
                 })?
                 .collect::<rusqlite::Result<_>>()
         };
@@ -125,6 +132,28 @@ impl Journal {
                     Ok(same_update(TicketId::from_journal(row.get(0)?), &digest))
                 })?
                 .collect::<rusqlite::Result<_>>()
+        };
+        query().map_err(self.explain("read"))
+    }
+
+    /// How a row stands, and whether it asked for `update`; `None` if it has no entry.
+    pub fn what_became(
+        &self,
+        run: RunKey,
+        row: u64,
+        update: &SameUpdate,
+    ) -> Result<Option<(State, bool)>, Error> {
+        let query = || {
+            self.conn
+                .prepare_cached("SELECT state, ticket, digest FROM row WHERE key = ?1")?
+                .query_row([run.key(row)], |row| {
+                    let (ticket, digest): (Option<i64>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+                    let same = ticket.zip(digest).is_some_and(|(ticket, digest)| {
+                        same_update(TicketId::from_journal(ticket), &digest) == *update
+                    });
+                    Ok((state(row, 0)?, same))
+                })
+                .optional()
         };
         query().map_err(self.explain("read"))
     }

@@ -223,6 +223,18 @@ impl Journal {
             .map_err(self.explain("read"))
     }
 
+    /// Whether a newer run of the same desk has applied anything, or has a row in doubt.
+    pub fn has_newer(&self, run: &Run) -> Result<bool, Error> {
+        self.conn
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
+                     WHERE url = ?1 AND email = ?2 AND run.id > ?3 AND applied + in_doubt > 0)",
+                params![run.desk.url, run.desk.account_email, run.key.id],
+                |row| row.get(0),
+            )
+            .map_err(self.explain("read"))
+    }
+
     /// The newest unfinished run of the same desk and path on other bytes.
     pub fn older_unfinished(&self, run: &Run) -> Result<Option<u64>, Error> {
         self.conn

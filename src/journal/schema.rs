@@ -68,6 +68,7 @@ const STEPS: &[&str] = &["
     CREATE TABLE detail (
         key         INTEGER PRIMARY KEY,
         attempts    INTEGER NOT NULL,
+        retried     INTEGER NOT NULL DEFAULT 0, -- 1: a person asked to send a failed row again
         http_status INTEGER,
         reason      TEXT NOT NULL,
         message     TEXT NOT NULL

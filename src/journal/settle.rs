@@ -82,6 +82,26 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Makes the failed rows of a run pending again. Gives their number.
+    pub fn retry(&mut self, run: &Run) -> Result<u64, Error> {
+        let retry = |conn: &mut rusqlite::Connection| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let keys = in_state(&tx, run.key, State::Failed, 1, run.counts.rows)?;
+            for key in &keys {
+                tx.execute("UPDATE row SET state = ?2 WHERE key = ?1", params![key, State::Pending.code()])?;
+                tx.execute("UPDATE detail SET retried = 1 WHERE key = ?1", [key])?;
+            }
+            let mut tally = Tally::default();
+            tally.moved(State::Failed, State::Pending, i64::try_from(keys.len()).unwrap_or(i64::MAX));
+            tally.write(&tx, run.key.id)?;
+            tx.commit()?;
+            Ok(keys.len() as u64)
+        };
+        retry(&mut self.conn).map_err(self.explain("write"))
+    }
+}
+
 fn recover_run(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<u64> {
     let rows: i64 = tx.query_row("SELECT rows FROM run WHERE id = ?1", [run.id], |row| row.get(0))?;
     let keys = in_state(tx, run, State::Sending, 1, rows.unsigned_abs())?;

@@ -107,6 +107,10 @@ pub enum Reason {
     Certificate,
     /// A person settled the row.
     Resolved,
+    /// Later rows have set all of its fields since.
+    Superseded,
+    /// Later rows have set some of its fields since.
+    Overlapped,
 }
 
 impl Reason {
@@ -129,6 +133,8 @@ impl Reason {
             Self::Credentials => "credentials",
             Self::Certificate => "certificate",
             Self::Resolved => "resolved",
+            Self::Superseded => "superseded",
+            Self::Overlapped => "overlapped",
         }
     }
 }
@@ -225,6 +231,15 @@ pub enum Ending {
     InDoubt(Note),
     /// Proven not applied: the row is pending again.
     NotApplied(Note),
+}
+
+/// What becomes of a row without a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// There is nothing left for it to say.
+    Skipped(Note),
+    /// A person has to look.
+    Failed(Note),
 }
 
 /// Why, in a word and in a sentence.

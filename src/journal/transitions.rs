@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params}
 
 use super::Journal;
 use super::runs::RunKey;
-use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State};
+use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use crate::error::Error;
 
 /// What has gathered since the last commit. It becomes durable all at once, or not at all.
@@ -20,6 +20,8 @@ pub struct Batch {
     pub given_back: Vec<Permit>,
     /// Rows that wait for a person or for another day; they need an entry, because the cursor passes them.
     pub set_aside: Vec<Intent>,
+    /// Rows that are settled without a request.
+    pub unsent: Vec<(Intent, Unsent)>,
     /// Rows that want to be sent.
     pub wanted: Vec<Intent>,
     /// The first row that may have no entry once this batch is in.
@@ -37,6 +39,7 @@ impl Batch {
         self.outcomes.is_empty()
             && self.given_back.is_empty()
             && self.set_aside.is_empty()
+            && self.unsent.is_empty()
             && self.wanted.is_empty()
     }
 }
@@ -119,6 +122,9 @@ impl Journal {
         for intent in &batch.set_aside {
             enter(&tx, run, intent, State::Pending).map_err(&failed)?;
         }
+        for (intent, ending) in &batch.unsent {
+            settle_unsent(&tx, run, intent, ending, &mut tally).map_err(&failed)??;
+        }
         for intent in &batch.wanted {
             grant(&tx, run, intent).map_err(&failed)??;
         }
@@ -147,6 +153,24 @@ fn expect_one(changed: usize, row: u64, what: &str) -> Result<(), Error> {
 fn grant(tx: &Transaction<'_>, run: RunKey, intent: &Intent) -> Checked {
     let changed = enter(tx, run, intent, State::Sending)?;
     Ok(expect_one(changed, intent.row, "sent"))
+}
+
+/// (no entry), pending → skipped, failed.
+fn settle_unsent(
+    tx: &Transaction<'_>,
+    run: RunKey,
+    intent: &Intent,
+    ending: &Unsent,
+    tally: &mut Tally,
+) -> Checked {
+    let (state, note) = match ending {
+        Unsent::Skipped(note) => (State::Skipped, note),
+        Unsent::Failed(note) => (State::Failed, note),
+    };
+    let changed = enter(tx, run, intent, state)?;
+    detail(tx, run.key(intent.row), intent.attempts, note)?;
+    tally.moved(State::Pending, state, 1);
+    Ok(expect_one(changed, intent.row, "settled"))
 }
 
 /// Writes the row's first entry, or moves it on if it is pending.

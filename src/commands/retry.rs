@@ -1,0 +1,31 @@
+//! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
+
+use crate::cli::ResumeArgs;
+use crate::commands::drive::rows;
+use crate::commands::{drive, open_journal, pick_run, say};
+use crate::error::Error;
+use crate::settings::{Known, SendSettings, journal_path};
+use crate::shutdown::Shutdown;
+
+/// Runs it.
+pub fn run(args: &ResumeArgs) -> Result<(), Error> {
+    let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
+    let run = pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0)?;
+    journal.close()?;
+    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)))?;
+    super::log(settings.output.verbose);
+    let shutdown = Shutdown::listen()?;
+    let mut held = drive::hold(&settings)?;
+    let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
+    if run.counts.failed == 0 {
+        say(&format!("run {} has no failed rows: nothing to retry", run.key.id));
+        return Ok(());
+    }
+    let failed = held.journal.retry(&run)?;
+    if !settings.output.quiet {
+        say(&format!("run {}: {} failed, tried again", run.key.id, rows(failed)));
+    }
+    let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
+    // What is left of it after an interruption is pending: `resume` goes on, or fails nothing anew.
+    drive::drive(held, &run, &settings, &shutdown, &format!("deskload resume {}", run.key.id))
+}
