@@ -127,6 +127,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
     let desk = ProProfs::new(connection, secret, None)?;
     let limits = Limits {
         retries: 5,
+        resends: false,
         patience: Duration::from_secs(60),
         max_wait: Duration::from_secs(60),
         max_failures: MaxFailures::Rows(0),

@@ -82,6 +82,8 @@ impl std::fmt::Display for MaxFailures {
 pub struct Limits {
     /// Refusals of one row, while others go through, before its ticket rests.
     pub retries: u32,
+    /// Whether a person said that rows in doubt are sent again, as often as `retries` allows.
+    pub resends: bool,
     /// How long to wait for a desk that is away.
     pub patience: Duration,
     /// The longest pause that is waited for.
@@ -95,7 +97,7 @@ pub struct Limits {
 pub enum Decision {
     /// It has its outcome.
     Settle(Ending),
-    /// Not applied: it goes again in its turn.
+    /// Not applied, or in doubt and a person said to send it again: it goes again in its turn.
     Again(Note),
     /// Not applied, and refused too often: its ticket rests for this invocation.
     Rest(Note),
@@ -195,7 +197,7 @@ impl Breaker {
                 self.went_through(pace);
                 self.settle(Ending::Failed(note))
             }
-            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, probe),
+            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe),
             Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
             Verdict::NotSent(note) => self.not_sent(note, probe),
             Verdict::Credentials(note) => {
@@ -259,9 +261,13 @@ impl Breaker {
         self.paused_at_progress = pace.paused_total();
     }
 
-    fn in_doubt(&mut self, lost: bool, note: Note, probe: bool) -> Decision {
+    fn in_doubt(&mut self, lost: bool, note: Note, row: &mut Row, probe: bool) -> Decision {
         if lost || probe {
             self.step_back(probe, true);
+        }
+        if self.limits.resends && row.doubts < self.limits.retries {
+            row.doubts += 1;
+            return Decision::Again(note);
         }
         self.settle(Ending::InDoubt(note))
     }

@@ -178,6 +178,10 @@ pub struct PaceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Safety")]
 pub struct SafetyArgs {
+    /// What becomes of rows in doubt: hold them for your word, or send them again, which may repeat an update
+    /// [default: hold]
+    #[arg(long, env = "DESKLOAD_IN_DOUBT", value_name = "WHAT", value_enum)]
+    pub in_doubt: Option<InDoubtChoice>,
     /// How often one row may be told to come back later, while others go through, before it rests [default: 5]
     #[arg(long, env = "DESKLOAD_RETRIES", value_name = "N")]
     pub retries: Option<u32>,
@@ -219,6 +223,15 @@ pub struct JournalArgs {
     /// The journal's file [default: journal.sqlite3 in the state folder]
     #[arg(long, env = "DESKLOAD_JOURNAL", value_name = "FILE")]
     pub journal: Option<PathBuf>,
+}
+
+/// `--in-doubt`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InDoubtChoice {
+    /// They wait for `deskload resolve`
+    Hold,
+    /// They are sent again, as often as --retries allows
+    Resend,
 }
 
 /// `--progress`

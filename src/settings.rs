@@ -15,7 +15,9 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::breaker::{Limits, MaxFailures};
-use crate::cli::{DeskArgs, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs};
+use crate::cli::{
+    DeskArgs, InDoubtChoice, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs,
+};
 use crate::desk::proprofs::{self, Connection, ProProfs, Renew};
 use crate::desk::verdict::Rules;
 use crate::error::Error;
@@ -194,6 +196,7 @@ impl SendSettings {
 fn limits(safety: &SafetyArgs, pace: &PaceArgs) -> Limits {
     Limits {
         retries: safety.retries.unwrap_or(RETRIES),
+        resends: safety.in_doubt == Some(InDoubtChoice::Resend),
         patience: safety.patience.unwrap_or(PATIENCE),
         max_wait: pace.max_wait.unwrap_or(MAX_WAIT),
         max_failures: safety.max_failures.unwrap_or(MAX_FAILURES),

@@ -37,6 +37,8 @@ pub struct Row {
     pub turn: Turn,
     /// How often the desk asked to come back later while other rows went through.
     pub refusals: u32,
+    /// How often it was in doubt and sent again, because a person said so.
+    pub doubts: u32,
     /// How many rows had gone through when it was last refused.
     pub refused_at: u64,
 }
@@ -182,6 +184,7 @@ impl Todo {
             has_entry: entry.is_some(),
             turn,
             refusals: 0,
+            doubts: 0,
             refused_at: 0,
         })
     }
@@ -268,6 +271,7 @@ pub(crate) mod tests {
             turn: Turn::Send,
             bytes: 20,
             refusals: 0,
+            doubts: 0,
             refused_at: 0,
         }
     }

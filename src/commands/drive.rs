@@ -14,6 +14,7 @@ use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::fingerprint::SameUpdate;
 use crate::journal::runs::Run;
+use crate::journal::settle::Word;
 use crate::journal::writer::Writer;
 use crate::lanes::Lanes;
 use crate::mapping::Mapping;
@@ -66,6 +67,7 @@ pub fn drive(
     let Held { mut journal, account } = held;
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
+    let run = &send_doubts_again(&mut journal, run, settings)?;
     journal.begin_invocation(run.key)?;
     shutdown.begin_sending();
     announce(run, settings);
@@ -78,6 +80,15 @@ pub fn drive(
     let closed = journal.close();
     drop(account);
     ended.and(closed)
+}
+
+/// `--in-doubt resend` is a person's word on the rows that were found in doubt, too.
+fn send_doubts_again(journal: &mut Journal, run: &Run, settings: &SendSettings) -> Result<Run, Error> {
+    if settings.limits.resends && run.counts.in_doubt > 0 {
+        let again = journal.resolve(run, Word::Resend, None)?;
+        say(&format!("{} in doubt will be sent again, as --in-doubt resend says", rows(again)));
+    }
+    reload(journal, run)
 }
 
 /// What is about to happen, in a line.

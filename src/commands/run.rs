@@ -163,7 +163,9 @@ impl Planner<'_> {
     /// What the journal says of these bytes; `None`: they are to be run as new ones.
     fn known(&self, journal: &Journal, sha256: &str) -> Result<Option<Plan>, Error> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
-        let mut unfinished = runs.iter().rev().filter(|run| !run.is_finished());
+        let resends = self.settings.limits.resends;
+        let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
+        let mut unfinished = runs.iter().rev().filter(is_left);
         let same = unfinished.clone().find(|run| self.differences(run).is_empty());
         if let Some(run) = same {
             return Ok(Some(Plan::Send(Box::new(run.clone()))));

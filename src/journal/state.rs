@@ -229,7 +229,7 @@ pub enum Ending {
     Failed(Note),
     /// Perhaps applied, perhaps not.
     InDoubt(Note),
-    /// Proven not applied: the row is pending again.
+    /// Proven not applied, or a person said to send it again whatever became of it: the row is pending again.
     NotApplied(Note),
 }
 
