@@ -56,6 +56,20 @@ fn the_token_is_nowhere_even_if_the_desk_echoes_it() {
 }
 
 #[test]
+fn the_token_is_nowhere_however_the_desk_spells_it() {
+    let token = "canary/\"8f3a\\61é+c2";
+    let echo = r#"canary\/\"8f3a\\61\u00e9+c2"#;
+    let bench = Bench::with(|options| {
+        options.token = token.to_owned();
+        options.fates = echoes(echo);
+    });
+    bench.rows(1..=120);
+    let args = ["run", "rows.csv", "-vv", "--concurrency", "1", "--max-failures", "100%"];
+    let said = bench.run(&args).code(EXIT_ATTENTION);
+    nowhere(&bench, &said, &[token, echo, "8f3a", "canary/"]);
+}
+
+#[test]
 fn the_token_is_in_no_file_of_a_killed_run() {
     let bench = Bench::scripted([Fate::new(When::From(20), Reply::silence()).times(Fate::FOREVER)]);
     bench.rows(1..=100);
