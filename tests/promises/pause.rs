@@ -111,6 +111,18 @@ fn a_desk_with_its_own_limit_is_kept_to_its_end() {
 }
 
 #[test]
+fn a_desk_that_throttles_for_ever_without_a_wait_is_given_up_after_patience() {
+    for header in [("retry-after", "0"), ("x-nothing", "0")] {
+        let busy = Reply::status(429).header(header.0, header.1);
+        let bench = Bench::scripted([Fate::new(When::From(3), busy).times(Fate::FOREVER)]);
+        bench.rows(1..=6);
+        let stopped = bench.run(&["run", "rows.csv", "--rate", "50/s", "--patience", "2s"]);
+        stopped.code(EXIT_EARLY);
+        assert_eq!(bench.counts(1), [2, 0, 0, 0, 0, 4]);
+    }
+}
+
+#[test]
 fn a_ticket_that_is_throttled_while_others_go_through_rests() {
     let busy = Reply::status(429).header("retry-after", "0");
     let bench = Bench::scripted([Fate::new(When::Ticket(3), busy).times(Fate::FOREVER)]);
