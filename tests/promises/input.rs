@@ -8,7 +8,7 @@ use crate::support::{Bench, csv};
 fn refused(bench: &Bench, name: &str, text: impl AsRef<[u8]>, says: &[&str]) {
     bench.file(name, text);
     let mut refused = bench.run(&["run", name]).code(EXIT_INPUT);
-    for says in says {
+    for says in says.iter().chain([&name]) {
         refused = refused.says(says);
     }
     assert_eq!(bench.desk().requests, 0, "{name}");
@@ -143,7 +143,7 @@ fn standard_input_shows_its_format_by_its_first_byte() {
     let bench = Bench::new();
     bench.pipe("  {\"ticket_id\":7,\"subject\":\"a\"}\n", &["run", "-"]).code(EXIT_DONE);
     bench.pipe("ticket_id,subject\n8,b\n", &["run", "-"]).code(EXIT_DONE);
-    bench.pipe("id,subject\n8,b\n", &["run", "-"]).code(EXIT_INPUT).says("line 1");
+    bench.pipe("id,subject\n8,b\n", &["run", "-"]).code(EXIT_INPUT).says("standard input: line 1");
     assert_eq!(bench.desk().applied, 2);
 }
 

@@ -100,7 +100,7 @@ fn a_failed_row_holds_nothing_back() {
 fn identical_rows_are_both_sent_with_a_warning() {
     let bench = Bench::new();
     bench.file("rows.csv", "ticket_id,subject\n7,same\n7,same\n");
-    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("1 row are the same as an earlier one");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("equal to an earlier row: 1 row; each is sent");
     assert_eq!(bench.judge().order(7).len(), 2);
 }
 

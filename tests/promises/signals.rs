@@ -54,7 +54,7 @@ fn the_second_signal_leaves_at_once_with_the_row_in_doubt() {
     program.await_stderr("stopping");
     program.signal(Signal::INT);
     program.finish().code(EXIT_INTERRUPT);
-    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("1 row were on their way");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("ended with 1 row on the way: in doubt");
     assert_eq!(bench.counts(1), [2, 0, 0, 1, 0, 0]);
     assert_eq!(bench.judge().applied_twice, 0);
 }
