@@ -33,7 +33,7 @@ fn doubt(reply_given: &Reply, reason: &str) {
     }
 }
 
-fn failure(reply_given: Reply, words: &str) {
+fn failure(reply_given: &Reply, words: &str) {
     let bench = reply(Fate::new(When::Ticket(2), reply_given.clone()));
     assert_eq!(bench.counts(1), [3, 1, 0, 0, 0, 0], "{reply_given:?}");
     let told = &bench.summary(1)["reasons"][0];
@@ -80,11 +80,11 @@ fn an_answer_that_cannot_be_believed_is_in_doubt() {
 #[test]
 fn a_refusal_is_a_failed_row_with_the_desk_s_words() {
     for status in [400, 404, 405, 409, 410, 413, 415, 422] {
-        failure(Reply::status(status), "the desk answered #");
+        failure(&Reply::status(status), "the desk answered #");
     }
-    failure(Reply::error(200, "Staff is not on this team"), "Staff is not on this team");
-    failure(Reply::error(404, "No such \u{1b}[31mticket\r\n"), "No such [#mticket");
-    failure(Reply::error(429 - 1, "Odd"), "Odd");
+    failure(&Reply::error(200, "Staff is not on this team"), "Staff is not on this team");
+    failure(&Reply::error(404, "No such \u{1b}[31mticket\r\n"), "No such [#mticket");
+    failure(&Reply::error(429 - 1, "Odd"), "Odd");
 }
 
 #[test]

@@ -50,9 +50,9 @@ fn a_share_of_failures_counts_after_forty_rows() {
 #[test]
 fn an_input_of_mostly_bad_rows_is_not_sent() {
     let bench = Bench::new();
-    let rows: String =
-        (1..=50).map(|row| format!("{row},{}\n", if row % 3 == 0 { "urgent" } else { "high" })).collect();
-    bench.file("rows.csv", format!("ticket_id,priority\n{rows}"));
+    let rows: Vec<_> =
+        (1..=50).map(|row| format!("{row},{}", if row % 3 == 0 { "urgent" } else { "high" })).collect();
+    bench.file("rows.csv", format!("ticket_id,priority\n{}\n", rows.join("\n")));
     bench.run(&["run", "rows.csv"]).code(EXIT_TOO_MANY_FAILURES).says("nothing was sent");
     assert_eq!(bench.desk().requests, 0);
     bench.run(&["run", "rows.csv", "--max-failures", "20"]).code(EXIT_ATTENTION);

@@ -48,6 +48,7 @@ fn the_end_says_how_the_rows_stand_and_what_comes_next() {
 }
 
 /// Runs a command on a terminal of its own; its streams come back as one. `None`: this machine has no `script`.
+#[expect(clippy::print_stderr, reason = "a test that was skipped should say so")]
 fn on_a_terminal(bench: &Bench, command: &str, typed: &str) -> Option<Output> {
     let there = bench.shell("script --version", None).code == Some(0);
     if !there {

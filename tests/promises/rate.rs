@@ -4,6 +4,8 @@
 //! themselves among the tests, but not among its users: a stall is time lost by design, so a rate that was
 //! reached in one of three tries counts as reached. Too fast is too fast in any of them.
 
+#![expect(clippy::cast_precision_loss, reason = "requests are far fewer than 2^52")]
+
 use deskload::error::EXIT_DONE;
 
 use crate::support::Bench;

@@ -128,7 +128,7 @@ fn all_private(bench: &Bench, folders: &[&str]) -> usize {
     for folder in folders {
         for path in files(&bench.path(folder))
             .iter()
-            .map(|path| path.as_path())
+            .map(std::path::PathBuf::as_path)
             .chain([Path::new(&bench.path(folder))])
         {
             let mode = fs::metadata(path).unwrap().permissions().mode();

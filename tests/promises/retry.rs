@@ -90,9 +90,9 @@ fn the_third_403_in_a_row_is_the_credentials() {
 
 /// A command that notes each call, and prints one token after the other.
 fn tokens(bench: &Bench, tokens: &[&str]) {
-    let cases: String =
-        tokens.iter().zip(1..).map(|(token, call)| format!("{call}) echo {token};;\n")).collect();
-    bench.file("token.sh", format!("echo call >>calls\ncase $(wc -l <calls) in\n{cases}esac\n"));
+    let cases: Vec<_> =
+        tokens.iter().zip(1..).map(|(token, call)| format!("{call}) echo {token};;")).collect();
+    bench.file("token.sh", format!("echo call >>calls\ncase $(wc -l <calls) in {} esac", cases.join(" ")));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     log: PathBuf,
     env: BTreeMap<&'static str, OsString>,
     dir: TempDir,
-    _share: Share,
+    _machine: Share,
 }
 
 impl Bench {
@@ -59,8 +59,8 @@ impl Bench {
 
     /// With a desk that is as `shape` makes it.
     pub(crate) fn with(shape: impl FnOnce(&mut Options)) -> Self {
-        let share = Share::Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner));
-        Self::build(share, shape)
+        let machine = Share::Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner));
+        Self::build(machine, shape)
     }
 
     /// With a desk of these scripted replies.
@@ -70,30 +70,25 @@ impl Bench {
 
     /// With a desk without a fault, and with no other test at work.
     pub(crate) fn alone() -> Self {
-        let share = Share::All(MACHINE.write().unwrap_or_else(PoisonError::into_inner));
-        Self::build(share, |_| {})
+        let machine = Share::All(MACHINE.write().unwrap_or_else(PoisonError::into_inner));
+        Self::build(machine, |_| {})
     }
 
     /// With an address at which nobody answers.
     pub(crate) fn without_desk() -> Self {
         let mut bench = Self::new();
         bench.close_desk();
-        bench.url = NOBODY.to_owned();
+        NOBODY.clone_into(&mut bench.url);
         bench.set("DESKLOAD_URL", NOBODY)
     }
 
-    fn build(share: Share, shape: impl FnOnce(&mut Options)) -> Self {
+    fn build(machine: Share, shape: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::Builder::new().prefix("deskload-test-").tempdir().unwrap();
         // Beside the folder that is searched for the token: the judge is no part of the program.
         let log = dir.path().join("desk.jsonl");
-        let mut options = Options {
-            token: TOKEN.to_owned(),
-            log: Some(log.clone()),
-            port: free_port(),
-            ..Options::default()
-        };
+        let mut options = Options { token: TOKEN.to_owned(), log: Some(log.clone()), ..Options::default() };
         shape(&mut options);
-        let desk = sandbox::spawn(options.clone()).unwrap();
+        let desk = open(&mut options);
         fs::create_dir(dir.path().join("work")).unwrap();
         let mut bench = Self {
             url: desk.url().to_owned(),
@@ -102,7 +97,7 @@ impl Bench {
             log,
             env: BTreeMap::new(),
             dir,
-            _share: share,
+            _machine: machine,
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
         let (work, url) = (bench.dir().into_os_string(), bench.url.clone().into());
@@ -224,7 +219,11 @@ impl Bench {
     /// The desk is back at its old address, and nothing is scripted any more.
     pub(crate) fn open_desk(&mut self) {
         self.options.fates.clear();
-        self.desk = Some(sandbox::spawn(self.options.clone()).unwrap());
+        // A child that is just being made may hold a copy of the old listener for a moment.
+        until("the old port", || {
+            self.desk = sandbox::spawn(self.options.clone()).ok();
+            self.desk.is_some()
+        });
     }
 
     /// What the desk's own log says.
@@ -270,14 +269,15 @@ pub(crate) fn one_at_a_time<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str>
     ["run", file].into_iter().chain(ONE_AT_A_TIME).chain(more.iter().copied()).collect()
 }
 
-/// A port to come back to, below those that the system gives out by itself.
-fn free_port() -> u16 {
+/// A desk on a port that it can come back to: below those that the system gives out by itself.
+fn open(options: &mut Options) -> Running {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap();
-    loop {
-        let port = 20_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    let mut desk = None;
+    until("a free port", || {
+        options.port = 20_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        desk = sandbox::spawn(options.clone()).ok();
+        desk.is_some()
+    });
+    desk.unwrap()
 }
