@@ -45,14 +45,14 @@ fn no_update_is_applied_twice_however_often_the_program_is_killed() {
     let found = found_in_doubt(&last.stderr);
     assert!(found <= 2 * CONCURRENCY, "{found} in doubt after the last kill");
     in_doubt += found;
+    let judge = bench.judge();
+    assert_eq!(judge.applied_twice, 0, "{:?}", judge.examples);
     assert!(in_doubt > 0, "requests were on their way when the program was killed");
     last.code(EXIT_ATTENTION);
 
     let [applied, failed, invalid, doubtful, skipped, pending] = bench.counts(1);
     assert_eq!((failed, invalid, skipped, doubtful), (0, 0, 0, in_doubt));
     assert_eq!(applied + doubtful + pending, rows);
-    let judge = bench.judge();
-    assert_eq!(judge.applied_twice, 0, "{:?}", judge.examples);
     assert!(judge.applied >= applied, "the journal claims no more than the desk has seen");
     assert!(judge.applied <= applied + doubtful, "what the desk has and the journal not, is in doubt");
 
