@@ -317,6 +317,8 @@ impl Breaker {
 
     fn throttled(&mut self, wait: Option<Duration>, note: Note, row: &mut Row, pace: &mut Pace) -> Decision {
         self.away = None;
+        // "Now" is believed once; to who says so again while nothing goes through, our own backoff is kinder.
+        let wait = wait.filter(|wait| !wait.is_zero() || self.troubled_since.is_none());
         if let Some(wait) = wait {
             if wait > self.limits.max_wait {
                 let stop = come_back(wait, self.limits.max_wait);
@@ -332,9 +334,9 @@ impl Breaker {
                 ));
                 return Decision::Stop(note, stop);
             }
-            if let Some(since) = &mut self.troubled_since {
-                *since += wait;
-            }
+            // Announced pauses do not count toward patience; what passes between them does.
+            let since = self.troubled_since.get_or_insert_with(Instant::now);
+            *since = since.checked_add(wait).unwrap_or(*since);
         } else if pace.paused_until().is_none() {
             self.troubled_since.get_or_insert(Instant::now());
             let wait = self.backoff(self.unannounced_pauses);

@@ -1,1 +1,50 @@
 //! One binary, a module a promise.
+//!
+//! The tests drive the built program against a sandbox desk inside the test process, and believe the desk's own
+//! log alone. Each has a folder, a state and an environment of its own, so they run side by side; where time is
+//! the promise, the desk's clock is read, and nobody waits by sleeping. See `support` for the bench.
+//!
+//! `DESKLOAD_TEST_ROWS=20000` sets how many rows the whole way is tried with (5,000 in debug builds, 20,000 in
+//! release). `cargo test --release --test promises -- --ignored` adds the pace of 1,000 a second.
+#![expect(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod support;
+
+#[path = "promises/account.rs"]
+mod account;
+#[path = "promises/cli.rs"]
+mod cli;
+#[path = "promises/crash.rs"]
+mod crash;
+#[path = "promises/demo.rs"]
+mod demo;
+#[path = "promises/desk.rs"]
+mod desk;
+#[path = "promises/exit.rs"]
+mod exit;
+#[path = "promises/fixtures.rs"]
+mod fixtures;
+#[path = "promises/input.rs"]
+mod input;
+#[path = "promises/known.rs"]
+mod known;
+#[path = "promises/mapping.rs"]
+mod mapping;
+#[path = "promises/order.rs"]
+mod order;
+#[path = "promises/pause.rs"]
+mod pause;
+#[path = "promises/progress.rs"]
+mod progress;
+#[path = "promises/rate.rs"]
+mod rate;
+#[path = "promises/report.rs"]
+mod report;
+#[path = "promises/resolve.rs"]
+mod resolve;
+#[path = "promises/retry.rs"]
+mod retry;
+#[path = "promises/secrets.rs"]
+mod secrets;
+#[path = "promises/signals.rs"]
+mod signals;

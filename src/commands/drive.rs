@@ -48,7 +48,7 @@ pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
     let found = journal.recover(&settings.desk_id)?;
     if found > 0 {
         say(&format!(
-            "{} were on their way when the process before this one ended: they are in doubt, and are not sent again",
+            "the process before this one ended with {} on the way: in doubt from now on, and not sent again",
             rows(found)
         ));
     }

@@ -9,7 +9,7 @@ use crate::commands::drive::{self, Held, rows};
 use crate::commands::{now_ms, say};
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
-use crate::input::{Choice, Layout, Records, survey};
+use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
 use crate::mapping::Mapping;
@@ -208,22 +208,24 @@ impl Planner<'_> {
         Layout::choose(self.input.format, self.input.delimiter, path, first, bom)
     }
 
+    /// Reads every row once, and notes the invalid ones.
+    fn survey(&self, journal: &mut Journal, taken: &Taken, layout: Layout) -> Result<Survey, Error> {
+        let mut records = Records::open(taken.file.path(), &layout)?;
+        let mapping = Mapping::resolve(&self.input.mapping, records.header())?;
+        journal.begin_first_pass()?;
+        survey(&mut records, &mapping, self.input.strict, &mut |invalid| {
+            self.shutdown.check()?;
+            journal.note_invalid(invalid)
+        })
+    }
+
     /// Reads every row once, and opens a run for them.
     fn begin(&self, journal: &mut Journal, source: &Source, taken: Taken) -> Result<Plan, Error> {
         let layout = self.layout(taken.bom, source.path(), taken.first);
-        let survey = {
-            let mut records = Records::open(taken.file.path(), &layout)?;
-            let mapping = Mapping::resolve(&self.input.mapping, records.header())?;
-            journal.begin_first_pass()?;
-            survey(&mut records, &mapping, self.input.strict, &mut |invalid| {
-                self.shutdown.check()?;
-                journal.note_invalid(invalid)
-            })
-        };
-        let survey = survey.map_err(|error| locate(error, source))?;
+        let survey = self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
         if survey.identical > 0 && !self.settings.output.quiet {
-            say(&format!("{} are the same as an earlier one; each is sent", rows(survey.identical)));
+            say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
         }
         if self.settings.limits.max_failures.is_reached(survey.invalid, survey.rows) {
             return Err(Error::TooManyFailures(format!(

@@ -1,0 +1,87 @@
+//! One process for one account, with the journal that the account knows.
+
+use std::fs;
+
+use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP};
+use deskload::sandbox::{Fate, Reply, When};
+use rustix::process::Signal;
+
+use crate::support::Bench;
+
+#[test]
+fn a_second_process_for_the_account_ends_at_once_and_sends_nothing() {
+    let bench = Bench::scripted([Fate::new(When::Request(1), Reply::silence())]);
+    bench.rows(1..=3);
+    bench.file("other.csv", "ticket_id,subject\n9,other\n");
+    let mut first = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m", "-vv"]);
+    bench.await_requests(&mut first, 1);
+    let second = |args: &[&str]| bench.run(args).code(EXIT_OVERLAP).says("another deskload (process ");
+    second(&["run", "rows.csv"]);
+    second(&["run", "other.csv", "--journal", "other.sqlite3"]);
+    second(&["run", "other.csv", "--account-email", "OPS@Example.COM"]);
+    second(&["resume", "1"]);
+    assert_eq!(bench.desk().requests, 1);
+    bench.run(&["run", "other.csv", "--account-email", "two@example.com"]).code(EXIT_DONE);
+    bench.run(&["status", "1"]).code(EXIT_DONE);
+    first.signal(Signal::INT);
+    first.await_stderr("stopping");
+    first.signal(Signal::INT);
+    first.finish().code(EXIT_INTERRUPT);
+    bench.run(&["run", "other.csv"]).code(EXIT_DONE);
+}
+
+#[test]
+fn a_second_process_may_not_settle_doubts_meanwhile() {
+    let bench = Bench::scripted([
+        Fate::new(When::Request(1), Reply::status(500)),
+        Fate::new(When::Request(2), Reply::silence()),
+    ]);
+    bench.rows(1..=3);
+    let mut first = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m"]);
+    bench.await_requests(&mut first, 2);
+    bench.run(&["resolve", "1", "--applied"]).code(EXIT_OVERLAP);
+}
+
+#[test]
+fn a_deleted_journal_is_noticed() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    fs::remove_file(bench.journal()).unwrap();
+    bench.run(&["run", "rows.csv"]).code(EXIT_MACHINE).says("--accept-journal");
+    assert_eq!(bench.desk().requests, 3, "nothing was sent");
+    // Another folder for reports, because the old one belongs to the old journal.
+    bench.run(&["run", "rows.csv", "--accept-journal", "--report-dir", "new"]).code(EXIT_DONE);
+    assert_eq!(bench.desk().requests, 6);
+    bench.run(&["run", "rows.csv", "--report-dir", "new"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn an_older_copy_of_the_journal_is_noticed() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    fs::copy(bench.journal(), bench.path("copy")).unwrap();
+    bench.file("more.csv", "ticket_id,subject\n9,more\n");
+    bench.run(&["run", "more.csv"]).code(EXIT_DONE);
+    fs::copy(bench.path("copy"), bench.journal()).unwrap();
+    for command in ["rows.csv", "more.csv"] {
+        bench.run(&["run", command]).code(EXIT_MACHINE).says("older copy").says("--accept-journal");
+    }
+    assert_eq!(bench.desk().requests, 4, "more.csv was not sent again");
+    bench.run(&["run", "rows.csv", "--accept-journal"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn a_journal_that_is_a_link_or_something_else_is_refused() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    std::os::unix::fs::symlink(bench.path("elsewhere"), bench.path("link")).unwrap();
+    bench.run(&["run", "rows.csv", "--journal", "link"]).code(EXIT_MACHINE).says("symbolic link");
+    assert!(!bench.path("elsewhere").exists());
+    let noise = "this is no database, ".repeat(100);
+    bench.file("noise", &noise);
+    bench.run(&["run", "rows.csv", "--journal", "noise"]).code(EXIT_MACHINE).says("left as it is");
+    assert_eq!(bench.read("noise"), noise);
+    assert_eq!(bench.desk().requests, 0);
+}

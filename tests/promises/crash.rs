@@ -1,0 +1,97 @@
+//! kill -9 at any moment: no update goes twice, every row is accounted for.
+
+use std::time::Duration;
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE};
+use deskload::sandbox::options::Latency;
+use rustix::process::Signal;
+
+use crate::support::{Bench, until};
+
+const KILLS: u64 = 8;
+const CONCURRENCY: u64 = 32;
+
+fn slow_desk() -> Bench {
+    let latency = Latency { min: Duration::from_millis(1), max: Duration::from_millis(8) };
+    Bench::with(|options| options.latency = latency)
+}
+
+/// How many rows the start after a kill found on their way.
+fn found_in_doubt(stderr: &str) -> u64 {
+    stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("the process before this one ended with "))
+        .map_or(0, |found| found.split(' ').next().unwrap().replace(',', "").parse().unwrap())
+}
+
+#[test]
+fn no_update_is_applied_twice_however_often_the_program_is_killed() {
+    let bench = slow_desk();
+    let mut dice = fastrand::Rng::with_seed(20);
+    let rows = 4_000;
+    bench.rows((0..rows).map(|row| 1_000 + if row % 5 == 0 { row / 2 } else { row }));
+    let command = ["run", "rows.csv", "--rate", "unlimited", "--concurrency", "32"];
+    let mut in_doubt = 0;
+    for round in 1..=KILLS {
+        let wanted = bench.desk().requests + dice.u64(1..400);
+        let mut program = bench.start(&command);
+        bench.await_requests(&mut program, wanted);
+        program.signal(Signal::KILL);
+        let found = found_in_doubt(&program.finish().code_none().stderr);
+        assert!(found <= 2 * CONCURRENCY, "round {round}: {found} in doubt after one kill");
+        in_doubt += found;
+    }
+    let last = bench.run(&command);
+    let found = found_in_doubt(&last.stderr);
+    assert!(found <= 2 * CONCURRENCY, "{found} in doubt after the last kill");
+    in_doubt += found;
+    let judge = bench.judge();
+    assert_eq!(judge.applied_twice, 0, "{:?}", judge.examples);
+    assert!(in_doubt > 0, "requests were on their way when the program was killed");
+    last.code(EXIT_ATTENTION);
+
+    let [applied, failed, invalid, doubtful, skipped, pending] = bench.counts(1);
+    assert_eq!((failed, invalid, skipped, doubtful), (0, 0, 0, in_doubt));
+    assert_eq!(applied + doubtful + pending, rows);
+    assert!(judge.applied >= applied, "the journal claims no more than the desk has seen");
+    assert!(judge.applied <= applied + doubtful, "what the desk has and the journal not, is in doubt");
+
+    // In doubt they stay, and what waits behind them waits on.
+    let requests = bench.desk().requests;
+    bench.run(&command).code(EXIT_ATTENTION);
+    assert_eq!(bench.desk().requests, requests);
+    assert_eq!(bench.counts(1), [applied, 0, 0, doubtful, 0, pending]);
+}
+
+#[test]
+fn a_kill_before_the_first_row_leaves_a_clean_start() {
+    let bench = Bench::new();
+    bench.rows(1..=300);
+    for sign in [bench.path("deskload"), bench.journal(), bench.path("deskload/journal.sqlite3.spool")] {
+        let mut program = bench.start(&["run", "rows.csv", "--rate", "1/s"]);
+        until("the program's first steps", || sign.exists() || program.has_ended());
+        program.signal(Signal::KILL);
+        program.finish();
+    }
+    let before = bench.desk().requests;
+    assert!(before < 30, "they were killed early: {before}");
+    let last = bench.run(&["run", "rows.csv"]);
+    let [applied, _, _, in_doubt, ..] = bench.counts(1);
+    assert_eq!(applied + in_doubt, 300);
+    last.code(if in_doubt == 0 { EXIT_DONE } else { EXIT_ATTENTION });
+    assert_eq!(bench.judge().applied_twice, 0);
+}
+
+#[test]
+fn the_status_of_a_killed_run_says_so() {
+    let bench = slow_desk();
+    bench.rows(1..=500);
+    let mut program = bench.start(&["run", "rows.csv", "--rate", "50/s"]);
+    bench.await_requests(&mut program, 5);
+    let working = bench.run(&["status"]).code(EXIT_DONE);
+    assert!(working.stdout.contains("a process is sending"), "{}", working.stdout);
+    program.signal(Signal::KILL);
+    program.finish();
+    let killed = bench.run(&["status"]).code(EXIT_DONE);
+    assert!(killed.stdout.contains("cut off"), "{}", killed.stdout);
+}

@@ -1,0 +1,153 @@
+//! Bytes seen before: gone on with, refused for another mapping, nothing left to do, or a new run.
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_USAGE};
+use deskload::sandbox::{Fate, Reply, When};
+
+use crate::support::{Bench, closing_time, csv, one_at_a_time};
+
+/// A run of six rows that has stopped before its third.
+fn unfinished() -> Bench {
+    let bench = Bench::scripted([closing_time(3)]);
+    bench.rows(1..=6);
+    bench.run(&one_at_a_time("rows.csv", &[])).code(EXIT_EARLY);
+    assert_eq!(bench.counts(1), [2, 0, 0, 0, 0, 4]);
+    bench
+}
+
+#[test]
+fn an_unfinished_run_goes_on_where_it_stopped() {
+    let bench = unfinished();
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [6, 0, 0, 0, 0, 0]);
+    let judge = bench.judge();
+    assert_eq!((judge.applied, judge.applied_twice, judge.requests), (6, 0, 7));
+}
+
+#[test]
+fn resume_goes_on_too_and_knows_desk_account_and_mapping() {
+    let bench = Bench::scripted([closing_time(3)]);
+    bench.rows(1..=6);
+    bench.run(&one_at_a_time("rows.csv", &["--set", "priority=high"])).code(EXIT_EARLY);
+    let bench = bench.unset("DESKLOAD_URL").unset("DESKLOAD_ACCOUNT_EMAIL");
+    bench.run(&["resume"]).code(EXIT_DONE);
+    assert_eq!(bench.judge().order(6), [r#"{"subject":"row 6","priority":"high"}"#.into()]);
+    bench.run(&["resume"]).code(EXIT_USAGE).says("no run is unfinished");
+}
+
+#[test]
+fn a_finished_input_leaves_nothing_to_do() {
+    let bench = Bench::new();
+    bench.rows(1..=6);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    std::fs::rename(bench.path("rows.csv"), bench.path("other.csv")).unwrap();
+    bench.run(&["run", "other.csv"]).code(EXIT_DONE).says("nothing left to do");
+    bench.pipe(&csv(1..=6), &["run", "-"]).code(EXIT_DONE).says("nothing left to do");
+    assert_eq!(bench.desk().requests, 6, "an input is known by its bytes");
+}
+
+#[test]
+fn a_finished_input_with_failed_rows_says_so_again() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(404))]);
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("nothing left to send").says("1 failed");
+    assert_eq!(bench.desk().requests, 3);
+}
+
+#[test]
+fn another_mapping_is_refused_while_a_run_is_unfinished() {
+    let bench = unfinished();
+    bench
+        .run(&["run", "rows.csv", "--set", "priority=high", "--ignore-unknown"])
+        .code(EXIT_USAGE)
+        .says("--set priority=high was not given when the run was started")
+        .says("--ignore-unknown was not given")
+        .says("deskload resume 1")
+        .says("--again");
+    bench.run(&["run", "rows.csv", "--delimiter", ";"]).code(EXIT_USAGE).says("--delimiter");
+    assert_eq!(bench.desk().requests, 3, "nothing was sent");
+    bench.run(&["run", "rows.csv", "--rate", "100/s"]).code(EXIT_DONE).never_says("started otherwise");
+}
+
+#[test]
+fn again_starts_anew_or_goes_on_with_what_again_began() {
+    let bench = Bench::scripted([closing_time(5)]);
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    bench.run(&one_at_a_time("rows.csv", &["--again"])).code(EXIT_EARLY);
+    assert_eq!(bench.counts(2), [1, 0, 0, 0, 0, 2]);
+    bench.run(&["run", "rows.csv", "--again"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 0]);
+    assert!(!bench.path("deskload-reports/run-3").exists());
+    assert_eq!(bench.desk().applied, 6);
+    // With another mapping, an unfinished run is no hindrance.
+    let bench = {
+        drop(bench);
+        unfinished()
+    };
+    bench.run(&["run", "rows.csv", "--again", "--set", "priority=low"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [6, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn the_same_night_after_another_night_is_a_new_run() {
+    let bench = Bench::new();
+    bench.file("a.csv", "ticket_id,staff\n7,ST1\n");
+    bench.file("b.csv", "ticket_id,staff\n7,ST2\n");
+    for (night, file) in (1..).zip(["a.csv", "b.csv", "a.csv"]) {
+        bench.run(&["run", file]).code(EXIT_DONE);
+        assert_eq!(bench.counts(night), [1, 0, 0, 0, 0, 0]);
+    }
+    let staff: Vec<_> = bench.seen().iter().map(|seen| seen.change["staff"].clone()).collect();
+    assert_eq!(staff, ["ST1", "ST2", "ST1"]);
+    bench.run(&["run", "a.csv"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn new_bytes_from_the_same_path_are_a_new_run_that_names_the_old_one() {
+    let bench = unfinished();
+    bench.file("rows.csv", "ticket_id,subject\n9,new\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("deskload resume 1");
+    assert_eq!(bench.summary(2)["unfinished_before"], 1);
+    assert_eq!(bench.judge().order(9), [r#"{"subject":"new"}"#.into()]);
+    assert_eq!(bench.judge().order(6).len(), 0, "the old run was not touched");
+}
+
+#[test]
+fn edits_to_the_input_do_not_reach_a_run() {
+    let bench = unfinished();
+    bench.file("rows.csv", "ticket_id,subject\n3,edited\n4,edited\n5,edited\n6,edited\n");
+    bench.run(&["resume", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.judge().order(4), [r#"{"subject":"row 4"}"#.into()]);
+    let bench = {
+        drop(bench);
+        unfinished()
+    };
+    std::fs::remove_file(bench.path("rows.csv")).unwrap();
+    bench.run(&["resume"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [6, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn standard_input_can_be_resumed() {
+    let bench = Bench::scripted([closing_time(3)]);
+    let args = one_at_a_time("-", &[]);
+    bench.pipe(&csv(1..=6), &args).code(EXIT_EARLY).says("to go on: deskload resume");
+    assert!(bench.summary(1)["input"]["path"].is_null());
+    bench.run(&["resume"]).code(EXIT_DONE);
+    assert_eq!((bench.judge().applied, bench.judge().applied_twice), (6, 0));
+}
+
+#[test]
+fn where_several_runs_fit_they_are_listed() {
+    let bench = Bench::scripted([closing_time(2), closing_time(4)]);
+    for (name, ticket) in [("one.csv", 10), ("two.csv", 20)] {
+        bench.file(name, csv(ticket..ticket + 3));
+        bench.run(&one_at_a_time(name, &[])).code(EXIT_EARLY);
+    }
+    bench.run(&["resume"]).code(EXIT_USAGE).says("one.csv").says("two.csv").says("2 pending");
+    bench.run(&["resume", "7"]).code(EXIT_USAGE).says("there is no run 7");
+    bench.run(&["resume", "2"]).code(EXIT_DONE);
+    bench.run(&["resume"]).code(EXIT_DONE);
+    assert_eq!(bench.judge().applied, 6);
+}

@@ -1,0 +1,100 @@
+//! The pace, as the desk's own log saw it.
+//!
+//! The rate is that between the first and the last request of the log. These tests have the machine to
+//! themselves among the tests, but not among its users: a stall is time lost by design, so a rate that was
+//! reached in one of three tries counts as reached. Too fast is too fast in any of them.
+
+#![expect(clippy::cast_precision_loss, reason = "requests are far fewer than 2^52")]
+
+use deskload::error::EXIT_DONE;
+
+use crate::support::Bench;
+
+/// Runs so many rows at so many a second.
+fn keeps(target: u32, burst: u32, rows: u64) {
+    let bench = Bench::alone();
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let before = bench.seen().len();
+        let first = 1_000 + before as u64;
+        bench.rows(first..first + rows);
+        bench
+            .run(&["run", "rows.csv", "--rate", &format!("{target}/s"), "--concurrency", "16"])
+            .code(EXIT_DONE);
+        let times: Vec<f64> = bench.seen().iter().skip(before).map(|seen| seen.at).collect();
+        assert_eq!(times.len() as u64, rows);
+        let worst = worst_second(&times);
+        let most = f64::from(target + burst) * 1.01;
+        assert!(
+            worst as f64 <= most.ceil(),
+            "{worst} in one second, of {target} a second and a burst of {burst}"
+        );
+        rates.push((rows - 1) as f64 / (times[times.len() - 1] - times[0]));
+        if rates.iter().any(|rate| *rate >= 0.97 * f64::from(target)) {
+            return;
+        }
+    }
+    panic!("{target} a second was not reached: {rates:.1?}");
+}
+
+fn worst_second(times: &[f64]) -> usize {
+    (0..times.len())
+        .map(|start| times[start..].iter().take_while(|time| **time < times[start] + 1.0).count())
+        .max()
+        .unwrap_or(0)
+}
+
+#[test]
+fn twenty_a_second_are_kept() {
+    keeps(20, 2, 60);
+}
+
+#[test]
+fn two_hundred_a_second_are_kept() {
+    keeps(200, 2, 600);
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "a debug build is too slow; cargo test --release --test promises -- rate"
+)]
+fn a_thousand_a_second_are_kept() {
+    keeps(1_000, 5, 3_000);
+}
+
+#[test]
+fn of_several_rates_the_slowest_holds() {
+    let bench = Bench::alone();
+    bench.rows(1..=40);
+    bench.run(&["run", "rows.csv", "--rate", "20/s,100/s"]).code(EXIT_DONE);
+    assert!(bench.judge().worst_second <= 23, "{}", bench.judge().worst_second);
+    assert!(bench.judge().steady_rate().unwrap() <= 21.0);
+}
+
+#[test]
+fn a_burst_leaves_at_once_and_no_more() {
+    let bench = Bench::alone();
+    bench.rows(1..=30);
+    bench.run(&["run", "rows.csv", "--rate", "20/s", "--burst", "10"]).code(EXIT_DONE);
+    let times: Vec<f64> = bench.seen().iter().map(|seen| seen.at).collect();
+    // Twenty more at twenty a second after the ten that may leave at once.
+    assert!(times[29] - times[0] >= 0.95, "{times:?}");
+    assert!(worst_second(&times) <= 31);
+    assert!(worst_second(&times) >= 25, "the burst left at once: {times:?}");
+}
+
+#[test]
+fn no_more_than_concurrency_are_under_way_at_once() {
+    use std::time::Duration;
+    let wait = Duration::from_millis(50);
+    let latency = deskload::sandbox::options::Latency { min: wait, max: wait };
+    let bench = Bench::with(|options| options.latency = latency);
+    bench.rows(1..=60);
+    bench.run(&["run", "rows.csv", "--concurrency", "6"]).code(EXIT_DONE);
+    let times: Vec<f64> = bench.seen().iter().map(|seen| seen.at).collect();
+    for window in times.windows(7) {
+        // Each takes 50 ms from its arrival on, so the seventh cannot arrive before the first is answered.
+        assert!(window[6] - window[0] >= wait.as_secs_f64(), "{window:?}");
+    }
+}

@@ -1,0 +1,74 @@
+//! A person's word settles rows in doubt, and nothing else.
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_USAGE};
+use deskload::sandbox::{Fate, Reply, When};
+
+use crate::support::Bench;
+
+/// Rows 1 to 7 for tickets 1, 2, 3, 4, 5, 2, 5; rows 2, 4 and 5 are in doubt, 6 and 7 wait behind them.
+fn doubts() -> Bench {
+    let doubt = |ticket| Fate::new(When::Ticket(ticket), Reply::status(500));
+    let bench = Bench::scripted([doubt(2), doubt(4).applied(), doubt(5)]);
+    bench.rows([1, 2, 3, 4, 5, 2, 5]);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("deskload resolve 1 --applied");
+    assert_eq!(bench.counts(1), [2, 0, 0, 3, 0, 2]);
+    bench
+}
+
+fn settled(bench: &Bench) -> [u64; 6] {
+    bench.run(&["report", "-q"]).code(EXIT_DONE);
+    bench.counts(1)
+}
+
+#[test]
+fn each_word_settles_the_rows_that_it_names() {
+    let bench = doubts();
+    bench.run(&["resolve", "--applied", "--rows", "4"]).code(EXIT_DONE).says("1 row in doubt, now applied");
+    assert_eq!(settled(&bench), [3, 0, 0, 2, 0, 2]);
+    bench.run(&["resolve", "1", "--skip", "--rows", "2"]).code(EXIT_DONE).says("1 row in doubt, now skipped");
+    assert_eq!(settled(&bench), [3, 0, 0, 1, 1, 2]);
+    bench.run(&["resolve", "--resend"]).code(EXIT_DONE).says("now pending").says("deskload resume 1");
+    assert_eq!(settled(&bench), [3, 0, 0, 0, 1, 3]);
+    assert_eq!(bench.desk().requests, 5, "a word sends nothing");
+    bench.run(&["resume"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [6, 0, 0, 0, 1, 0]);
+    let subjects = |ticket| -> Vec<String> {
+        bench.seen().into_iter().filter(|seen| seen.ticket == ticket).map(|seen| seen.subject).collect()
+    };
+    assert_eq!(subjects(2), ["row 2", "row 6"], "skipped: the later row goes");
+    assert_eq!(subjects(4), ["row 4"], "applied: never again");
+    assert_eq!(subjects(5), ["row 5", "row 5", "row 7"], "resent, and before the later row");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn without_rows_it_settles_all_that_are_in_doubt() {
+    let bench = doubts();
+    bench.run(&["resolve", "--skip"]).code(EXIT_DONE).says("3 rows in doubt, now skipped");
+    assert_eq!(settled(&bench), [2, 0, 0, 0, 3, 2]);
+    assert!(!bench.path("deskload-reports/run-1/in-doubt.csv").exists());
+    bench.run(&["resolve", "--skip"]).code(EXIT_USAGE).says("no run has rows in doubt");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [4, 0, 0, 0, 3, 0]);
+}
+
+#[test]
+fn rows_that_are_not_in_doubt_are_refused_and_nothing_is_settled() {
+    let bench = doubts();
+    for (rows, odd) in [("1", 1), ("2,3", 3), ("4-6", 6), ("2,99", 99)] {
+        let refused = bench.run(&["resolve", "--applied", "--rows", rows]).code(EXIT_USAGE);
+        refused.says(&format!("row {odd} of run 1 is not in doubt"));
+        assert_eq!(settled(&bench), [2, 0, 0, 3, 0, 2], "{rows}");
+    }
+    bench.run(&["resolve", "--applied", "--rows", "2,4-5"]).code(EXIT_DONE);
+    assert_eq!(settled(&bench), [5, 0, 0, 0, 0, 2]);
+}
+
+#[test]
+fn it_wants_one_word_and_rows_that_are_numbers() {
+    let bench = doubts();
+    bench.run(&["resolve"]).code(EXIT_USAGE).says("--applied");
+    bench.run(&["resolve", "--applied", "--skip"]).code(EXIT_USAGE).says("cannot be used with");
+    bench.run(&["resolve", "--skip", "--rows", "2-x"]).code(EXIT_USAGE).says("such as 5,9-12");
+    bench.run(&["resolve", "9", "--skip"]).code(EXIT_USAGE).says("there is no run 9");
+}

@@ -1,0 +1,100 @@
+//! The token is in the body of each request, and nowhere else.
+
+use std::fs;
+
+use deskload::error::{EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE};
+use deskload::sandbox::{Fate, Reply, Then, When};
+use rustix::process::Signal;
+
+use crate::support::{Bench, Output, TOKEN};
+
+/// Neither the files nor what was said holds the token, in any of these spellings.
+fn nowhere(bench: &Bench, said: &Output, spellings: &[&str]) {
+    for spelling in spellings {
+        for text in [&said.stdout, &said.stderr] {
+            assert!(!text.contains(spelling), "{spelling} was said:\n{text}");
+        }
+        for path in bench.files() {
+            let bytes = fs::read(&path).unwrap();
+            let found = bytes.windows(spelling.len()).any(|window| window == spelling.as_bytes());
+            assert!(!found, "{spelling} is in {}", path.display());
+        }
+    }
+}
+
+/// Replies that echo the token, for tickets 1, 2, and so on.
+fn echoes(echo: &str) -> Vec<Fate> {
+    let raw = format!("HTTP/1.1 {echo}\r\n\r\n");
+    [
+        Reply::json(404, format!(r#"{{"status":"error","description":"bad token {echo}"}}"#)),
+        Reply::json(200, format!(r#"{{"status":"error","description":"{}{echo}"}}"#, "x".repeat(290))),
+        Reply::json(200, format!(r#"{{"status":"error","description":{{"token":"{echo}"}}}}"#)),
+        Reply::json(500, format!(r#"{{"status":"error","description":"{echo}"}}"#)),
+        Reply::json(200, format!(r#"{{"status":"success","ticket_id":"{echo}"}}"#)),
+        Reply::status(400).body(echo),
+        Reply::status(302).header("location", "https://example.com/?token=x").body(echo),
+        Reply::raw(raw, Then::Close),
+    ]
+    .into_iter()
+    .zip(101..)
+    .map(|(reply, ticket)| Fate::new(When::Ticket(ticket), reply))
+    .collect()
+}
+
+#[test]
+fn the_token_is_nowhere_even_if_the_desk_echoes_it() {
+    let bench = Bench::scripted(echoes(TOKEN));
+    bench.rows(1..=120);
+    let args = ["run", "rows.csv", "-vv", "--concurrency", "1", "--max-failures", "100%"];
+    let said = bench.run(&args).code(EXIT_ATTENTION);
+    assert!(bench.read("deskload-reports/run-1/failures.csv").contains("bad token [token]"));
+    nowhere(&bench, &said, &[TOKEN, &TOKEN[..16]]);
+    let said = bench.run(&["status"]).code(EXIT_DONE);
+    nowhere(&bench, &said, &[TOKEN]);
+    let said = bench.run(&["run", "rows.csv", "-vv", "--help"]).code(EXIT_DONE);
+    nowhere(&bench, &said, &[TOKEN]);
+}
+
+#[test]
+fn the_token_is_nowhere_however_the_desk_spells_it() {
+    let token = "canary/\"8f3a\\61é+c2";
+    let echo = r#"canary\/\"8f3a\\61\u00e9+c2"#;
+    let bench = Bench::with(|options| {
+        options.token = token.to_owned();
+        options.fates = echoes(echo);
+    });
+    bench.rows(1..=120);
+    let args = ["run", "rows.csv", "-vv", "--concurrency", "1", "--max-failures", "100%"];
+    let said = bench.run(&args).code(EXIT_ATTENTION);
+    nowhere(&bench, &said, &[token, echo, "8f3a", "canary/"]);
+}
+
+#[test]
+fn the_token_is_in_no_file_of_a_killed_run() {
+    let bench = Bench::scripted([Fate::new(When::From(20), Reply::silence()).times(Fate::FOREVER)]);
+    bench.rows(1..=100);
+    let mut program = bench.start(&["run", "rows.csv", "-vv"]);
+    bench.await_requests(&mut program, 20);
+    program.signal(Signal::KILL);
+    let said = program.finish();
+    assert!(bench.path("deskload/journal.sqlite3-wal").exists(), "the write-ahead log is still there");
+    nowhere(&bench, &said, &[TOKEN]);
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_shown() {
+    let bench = Bench::new().set("DESKLOAD_TOKEN", "canary-of-yesterday");
+    bench.rows(1..=3);
+    let said = bench.run(&["run", "rows.csv", "-vv"]).code(EXIT_CREDENTIALS);
+    nowhere(&bench, &said, &["canary"]);
+}
+
+#[test]
+fn the_token_is_not_in_the_environment_of_the_token_command() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    // It would print the token, had it got it.
+    let said =
+        bench.run(&["run", "rows.csv", "--token-command", "env >env; echo wrong"]).code(EXIT_CREDENTIALS);
+    nowhere(&bench, &said, &[TOKEN]);
+}

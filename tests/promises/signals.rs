@@ -1,0 +1,85 @@
+//! The first signal drains, the second leaves.
+
+use std::time::Duration;
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_HANGUP, EXIT_INTERRUPT, EXIT_TERMINATE};
+use deskload::sandbox::options::Latency;
+use deskload::sandbox::{Fate, Reply, When};
+use rustix::process::Signal;
+
+use crate::support::Bench;
+
+fn drains(signal: Signal, code: u8) {
+    let wait = Duration::from_millis(25);
+    let bench = Bench::with(|options| options.latency = Latency { min: wait, max: wait });
+    bench.rows(1..=400);
+    let command = ["run", "rows.csv", "--concurrency", "4"];
+    let mut program = bench.start(&command);
+    bench.await_requests(&mut program, 20);
+    program.signal(signal);
+    program.finish().code(code).says("to go on: deskload run rows.csv --concurrency 4");
+    let [applied, failed, _, in_doubt, _, pending] = bench.counts(1);
+    assert_eq!((failed, in_doubt), (0, 0), "what was in flight has been finished");
+    assert!(applied >= 17 && pending > 0, "{applied} applied, {pending} pending");
+    assert_eq!(bench.desk().applied, applied);
+    assert_eq!(bench.summary(1)["exit_code"], code);
+    bench.run(&command).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [400, 0, 0, 0, 0, 0]);
+    assert_eq!((bench.judge().applied, bench.judge().applied_twice), (400, 0));
+}
+
+#[test]
+fn ctrl_c_drains() {
+    drains(Signal::INT, EXIT_INTERRUPT);
+}
+
+#[test]
+fn sigterm_drains() {
+    drains(Signal::TERM, EXIT_TERMINATE);
+}
+
+#[test]
+fn sighup_drains() {
+    drains(Signal::HUP, EXIT_HANGUP);
+}
+
+#[test]
+fn the_second_signal_leaves_at_once_with_the_row_in_doubt() {
+    // Draining would take ten minutes: whoever waits for it here is found to hang.
+    let bench = Bench::scripted([Fate::new(When::Request(1), Reply::silence()).applied()]);
+    bench.rows(1..=3);
+    let mut program = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m", "-vv"]);
+    bench.await_requests(&mut program, 1);
+    program.signal(Signal::INT);
+    program.await_stderr("stopping");
+    program.signal(Signal::INT);
+    program.finish().code(EXIT_INTERRUPT);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("ended with 1 row on the way: in doubt");
+    assert_eq!(bench.counts(1), [2, 0, 0, 1, 0, 0]);
+    assert_eq!(bench.judge().applied_twice, 0);
+}
+
+#[test]
+fn a_signal_while_the_input_is_read_leaves_no_run_behind() {
+    let bench = Bench::new();
+    let fifo = bench.path("rows.csv");
+    bench.shell("mkfifo rows.csv", None).code(EXIT_DONE);
+    let mut program = bench.start(&["run", "rows.csv"]);
+    // Opening the other end waits until the program reads.
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    std::io::Write::write_all(&mut writer, b"ticket_id,subject\n7,a\n").unwrap();
+    program.signal(Signal::TERM);
+    crate::support::until("the program to leave", || program.has_ended());
+    program.finish().code(EXIT_TERMINATE);
+    assert_eq!(bench.desk().requests, 0);
+    bench.run(&["status"]).says("no run is there");
+}
+
+#[test]
+fn a_closed_output_does_not_stop_a_run() {
+    let bench = Bench::new();
+    bench.rows(1..=200);
+    bench.shell("\"$DESKLOAD\" run rows.csv >&- 2>&-", None).code(EXIT_DONE);
+    bench.shell("\"$DESKLOAD\" run rows.csv --again 2>&1 | true", None).code(EXIT_DONE);
+    assert_eq!(bench.desk().applied, 400);
+}

@@ -1,0 +1,158 @@
+//! The program under way: its streams are read while it works, and it never outlives its test.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Far above what anything here takes: who is not done by then hangs.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Polls a condition until it holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What a program that has ended left.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// It ended with this exit code.
+    #[track_caller]
+    pub(crate) fn code(self, expected: u8) -> Self {
+        assert_eq!(self.code, Some(expected.into()), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// A signal ended it.
+    #[track_caller]
+    pub(crate) fn code_none(self) -> Self {
+        assert_eq!(self.code, None, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// It said this on standard error.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
+        self
+    }
+
+    /// It did not say this on standard error.
+    #[track_caller]
+    pub(crate) fn never_says(self, text: &str) -> Self {
+        assert!(!self.stderr.contains(text), "{text:?} is in:\n{}", self.stderr);
+        self
+    }
+}
+
+type Shared = Arc<Mutex<Vec<u8>>>;
+
+/// A program at work.
+pub(crate) struct Started {
+    child: Child,
+    stdout: (Shared, Option<JoinHandle<()>>),
+    stderr: (Shared, Option<JoinHandle<()>>),
+}
+
+impl Started {
+    pub(super) fn start(
+        program: &str,
+        args: &[&str],
+        dir: &Path,
+        env: &BTreeMap<&'static str, OsString>,
+        input: Option<Vec<u8>>,
+    ) -> Self {
+        let mut child = Command::new(program)
+            .args(args)
+            .current_dir(dir)
+            .env_clear()
+            .envs(env)
+            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+            // The program may have seen enough before the end.
+            std::thread::spawn(move || stdin.write_all(&input));
+        }
+        let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
+        Self { child, stdout, stderr }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until it has said this on standard error.
+    pub(crate) fn await_stderr(&mut self, text: &str) {
+        until(text, || String::from_utf8_lossy(&lock(&self.stderr.0)).contains(text) || self.has_ended());
+    }
+
+    /// The first line on standard output.
+    pub(crate) fn first_line(&mut self) -> String {
+        until("a line", || lock(&self.stdout.0).contains(&b'\n') || self.has_ended());
+        text(&self.stdout.0).lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(mut self) -> Output {
+        until("the program to end", || self.has_ended());
+        for reader in [self.stdout.1.take(), self.stderr.1.take()].into_iter().flatten() {
+            reader.join().unwrap();
+        }
+        let code = self.child.wait().unwrap().code();
+        Output { code, stdout: text(&self.stdout.0), stderr: text(&self.stderr.0) }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // A test that has failed leaves nobody behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> (Shared, Option<JoinHandle<()>>) {
+    let shared = Shared::default();
+    let into = Arc::clone(&shared);
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            lock(&into).extend_from_slice(&buffer[..count]);
+        }
+    });
+    (shared, Some(reader))
+}
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(shared: &Shared) -> String {
+    String::from_utf8_lossy(&lock(shared)).into_owned()
+}
