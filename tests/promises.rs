@@ -30,6 +30,8 @@ mod input;
 mod known;
 #[path = "promises/mapping.rs"]
 mod mapping;
+#[path = "promises/newer.rs"]
+mod newer;
 #[path = "promises/order.rs"]
 mod order;
 #[path = "promises/pause.rs"]

@@ -62,6 +62,9 @@ pub struct Tallied {
     pub message: String,
     /// Rows.
     pub count: u64,
+    /// The sentence of the first of them as it was: where there is one row only, its digits help.
+    #[serde(skip)]
+    pub example: String,
 }
 
 /// Writes `summary.json`.
@@ -92,7 +95,7 @@ fn rfc_3339(unix_ms: i64) -> String {
 
 /// Why rows are failed, invalid or in doubt: the most frequent reasons first.
 pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
-    let mut counts: HashMap<(&'static str, String, String), u64> = HashMap::new();
+    let mut counts: HashMap<(&'static str, String, String), (u64, String)> = HashMap::new();
     let mut after = 0;
     if run.counts.need_attention() {
         loop {
@@ -105,13 +108,19 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
                 if counts.len() >= REASONS_KEPT_MAX && !counts.contains_key(&key) {
                     "other messages".clone_into(&mut key.2);
                 }
-                *counts.entry(key).or_default() += 1;
+                counts.entry(key).or_insert((0, told.message)).0 += 1;
             }
         }
     }
     let mut reasons: Vec<Tallied> = counts
         .into_iter()
-        .map(|((outcome, reason, message), count)| Tallied { outcome, reason, message, count })
+        .map(|((outcome, reason, message), (count, example))| Tallied {
+            outcome,
+            reason,
+            message,
+            count,
+            example,
+        })
         .collect();
     reasons.sort_by(|one, other| {
         other
@@ -170,7 +179,7 @@ pub fn table(run: &Run, reasons: &[Tallied]) -> String {
             "  {} {}: {}",
             thousands(reason.count),
             reason.outcome.replace('_', " "),
-            crate::text::clean(&reason.message)
+            crate::text::clean(if reason.count == 1 { &reason.example } else { &reason.message })
         );
     }
     if reasons.len() > 5 {

@@ -1,0 +1,155 @@
+//! Old rows never overwrite newer data: `retry`, files that come back, runs that newer ones have overtaken.
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_USAGE};
+use deskload::sandbox::{Fate, Reply, When};
+
+use crate::support::Bench;
+
+/// A desk that refuses this ticket once.
+fn refusing(ticket: u64) -> Bench {
+    Bench::scripted([Fate::new(When::Ticket(ticket), Reply::error(200, "the ticket is locked"))])
+}
+
+/// What the desk has applied to a ticket, in its order.
+fn applied(bench: &Bench, ticket: u64) -> Vec<String> {
+    bench.judge().order(ticket).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn retry_sends_the_failed_rows_again() {
+    let bench = refusing(2);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n3,A\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    assert_eq!(bench.counts(1), [2, 1, 0, 0, 0, 0]);
+    bench.run(&["retry"]).code(EXIT_DONE).says("1 row failed, tried again");
+    assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#]);
+    assert_eq!(bench.desk().requests, 4, "the other rows are left alone");
+    bench.run(&["retry"]).code(EXIT_USAGE).says("no run has failed rows");
+}
+
+#[test]
+fn a_failed_row_whose_fields_a_later_row_has_set_is_skipped() {
+    let bench = refusing(2);
+    bench.file("rows.csv", "ticket_id,staff,priority\n2,A,\n2,B,high\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["retry"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [1, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"B","priority":"high"}"#]);
+}
+
+#[test]
+fn a_failed_row_that_a_newer_run_overlaps_in_part_stays_failed() {
+    let bench = refusing(2);
+    bench.file("old.csv", "ticket_id,staff,custom_fields.CF1,custom_fields.CF2\n2,A,x,y\n");
+    bench.file("new.csv", "ticket_id,custom_fields.CF2\n2,z\n");
+    bench.run(&["run", "old.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "new.csv"]).code(EXIT_DONE);
+    bench.run(&["retry", "1"]).code(EXIT_ATTENTION).says("some of its fields: run 2, row 1");
+    assert_eq!(bench.counts(1), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(bench.summary(1)["reasons"][0]["reason"], "overlapped");
+    assert_eq!(bench.desk().requests, 2, "nothing was sent for it");
+}
+
+#[test]
+fn fields_that_newer_runs_left_alone_do_not_stand_in_the_way() {
+    let bench = refusing(2);
+    bench.file("old.csv", "ticket_id,custom_fields.CF1\n2,x\n");
+    bench.file("new.csv", "ticket_id,custom_fields.CF2,staff\n2,z,B\n");
+    bench.run(&["run", "old.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "new.csv"]).code(EXIT_DONE);
+    bench.run(&["retry", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_failed_row_waits_for_a_newer_row_in_doubt() {
+    let refused = Fate::new(When::Request(1), Reply::error(200, "the ticket is locked"));
+    let bench = Bench::scripted([refused, Fate::new(When::Request(2), Reply::status(500))]);
+    bench.file("old.csv", "ticket_id,staff\n2,A\n");
+    bench.file("new.csv", "ticket_id,priority\n2,high\n");
+    bench.run(&["run", "old.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "new.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["retry", "1"]).code(EXIT_ATTENTION).says("1 waiting behind rows in doubt");
+    assert_eq!(bench.counts(1), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(bench.desk().requests, 2);
+    bench.run(&["resolve", "2", "--skip"]).code(EXIT_DONE);
+    bench.run(&["resume", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_failures_file_from_an_old_night_never_overwrites_newer_data() {
+    let bench = refusing(2);
+    bench.file("monday.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.file("tuesday.csv", "ticket_id,staff\n1,B\n2,B\n");
+    bench.run(&["run", "monday.csv"]).code(EXIT_ATTENTION);
+    let failures = bench.read("deskload-reports/run-1/failures.csv");
+    bench.run(&["run", "tuesday.csv"]).code(EXIT_DONE);
+    bench.file("back.csv", failures.replace(",A,", ",C,").replace("2,A", "2,C"));
+    bench.run(&["run", "back.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(3), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"B"}"#]);
+}
+
+#[test]
+fn a_failures_file_whose_row_was_retried_meanwhile_sends_nothing_twice() {
+    let bench = refusing(2);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    bench.file("back.csv", bench.read("deskload-reports/run-1/failures.csv"));
+    bench.run(&["retry"]).code(EXIT_DONE);
+    bench.run(&["run", "back.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#]);
+}
+
+#[test]
+fn the_in_doubt_file_as_a_new_input_waits_with_the_old_rows_and_sends_nothing_twice() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).applied()]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    bench.file("back.csv", bench.read("deskload-reports/run-1/in-doubt.csv"));
+    bench.run(&["run", "back.csv"]).code(EXIT_ATTENTION).says("1 waiting behind rows in doubt");
+    bench.file("corrected.csv", "ticket_id,staff\n3,A\n2,A\n");
+    bench.run(&["run", "corrected.csv"]).code(EXIT_ATTENTION);
+    assert_eq!((bench.counts(2), bench.counts(3)), ([0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1]));
+    bench.run(&["resolve", "1", "--applied"]).code(EXIT_DONE);
+    bench.run(&["resume", "2"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#]);
+}
+
+#[test]
+fn an_older_run_that_goes_on_does_not_overwrite_what_a_newer_one_has_set() {
+    let away = Reply::status(429).header("retry-after", "7200");
+    let bench = Bench::scripted([Fate::new(When::Request(2), away)]);
+    bench.file("old.csv", "ticket_id,staff\n1,A\n2,A\n3,A\n");
+    bench.file("new.csv", "ticket_id,staff\n2,B\n");
+    bench.run(&["run", "old.csv", "--concurrency", "1"]).code(EXIT_EARLY);
+    assert_eq!(bench.counts(1), [1, 0, 0, 0, 0, 2]);
+    bench.run(&["run", "new.csv"]).code(EXIT_DONE);
+    bench.run(&["resume", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [2, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"B"}"#]);
+    assert_eq!(applied(&bench, 3), [r#"{"staff":"A"}"#]);
+}
+
+#[test]
+fn rows_in_doubt_are_sent_again_only_if_somebody_said_so_beforehand() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::close()).applied()]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n2,B\n");
+    bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
+}
+
+#[test]
+fn the_word_resend_reaches_rows_that_are_in_doubt_already() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::close())]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n2,B\n");
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    assert_eq!(bench.counts(1), [1, 0, 0, 1, 0, 1]);
+    bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_DONE).says("will be sent again");
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
+}
