@@ -5,18 +5,27 @@ use crate::commands::drive::rows;
 use crate::commands::{open_journal, pick_run, say};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
+use crate::journal::runs::Run;
 use crate::journal::settle::Word;
 use crate::settings::{journal_path, state_folder};
 use crate::spooled;
 
+/// What a run must have to be meant without its number.
+const WANTED: &str = "has rows in doubt";
+
 /// Runs it.
 pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     let mut journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
-    let run = pick_run(&journal, args.run, "has rows in doubt", |run| run.counts.in_doubt > 0)?;
+    let cut_off = |run: &Run| !run.is_finished() && run.ended_ms.is_none();
+    let run = pick_run(&journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
     let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
     account.confirm(&mut journal, &run.desk, args.accept_journal)?;
     journal.recover(&run.desk)?;
+    // Read again: what a killed process had on its way is in doubt only now.
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    if args.run.is_none() && run.counts.in_doubt == 0 {
+        return Err(Error::Usage(format!("no run {WANTED} in the journal {}", journal.path().display())));
+    }
     let word = match (args.applied, args.resend) {
         (true, _) => Word::Applied,
         (_, true) => Word::Resend,

@@ -72,3 +72,22 @@ fn it_wants_one_word_and_rows_that_are_numbers() {
     bench.run(&["resolve", "--skip", "--rows", "2-x"]).code(EXIT_USAGE).says("such as 5,9-12");
     bench.run(&["resolve", "9", "--skip"]).code(EXIT_USAGE).says("there is no run 9");
 }
+
+#[test]
+fn a_word_reaches_the_rows_of_a_run_that_was_killed() {
+    let bench = Bench::scripted([Fate::new(When::Request(2), Reply::silence()).applied()]);
+    bench.rows(1..=3);
+    let mut program = bench.start(&["run", "rows.csv", "--concurrency", "1"]);
+    bench.await_requests(&mut program, 2);
+    program.signal(rustix::process::Signal::KILL);
+    program.finish().code_none();
+    // One is on its way for sure; the answer before it, or the intent behind it, may be on its way to the disk.
+    bench.run(&["resolve", "--skip"]).code(EXIT_DONE).says(" in doubt, now skipped");
+    bench.run(&["resolve", "--skip"]).code(EXIT_USAGE).says("no run has rows in doubt");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    let requests = bench.desk().requests;
+    assert!((2..=3).contains(&requests), "the one without an answer was not sent again");
+    assert_eq!(bench.judge().applied_twice, 0);
+    bench.run(&["resume", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.desk().requests, requests);
+}
