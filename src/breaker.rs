@@ -97,8 +97,10 @@ pub struct Limits {
 pub enum Decision {
     /// It has its outcome.
     Settle(Ending),
-    /// Not applied, or in doubt and a person said to send it again: it goes again in its turn.
+    /// Not applied: it goes again in its turn.
     Again(Note),
+    /// In doubt, and a person said beforehand to send such rows again.
+    Resend(Note),
     /// Not applied, and refused too often: its ticket rests for this invocation.
     Rest(Note),
     /// Not applied; a new token may help. If there is none to be had, stop.
@@ -136,15 +138,15 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Begins an invocation. `rng` is for the jitter.
+    /// Begins an invocation. `rng` is for the jitter; `invalid` rows were found by this invocation's first pass.
     #[must_use]
-    pub const fn new(limits: Limits, rng: fastrand::Rng) -> Self {
+    pub const fn new(limits: Limits, rng: fastrand::Rng, invalid: u64) -> Self {
         Self {
             limits,
             rng,
             applied: 0,
-            settled: 0,
-            bad: 0,
+            settled: invalid,
+            bad: invalid,
             passed: 0,
             forbidden_in_a_row: 0,
             redirected_in_a_row: 0,
@@ -237,7 +239,7 @@ impl Breaker {
     pub fn too_many_failures(&self) -> Option<Error> {
         self.limits.max_failures.is_reached(self.bad, self.settled).then(|| {
             Error::TooManyFailures(format!(
-                "{} of the {} rows settled now are failed or in doubt, more than --max-failures {} allows; \
+                "{} of the {} rows settled now are failed, invalid or in doubt, more than --max-failures {} allows; \
                  read the report, then give the same command again",
                 self.bad, self.settled, self.limits.max_failures
             ))
@@ -267,7 +269,7 @@ impl Breaker {
         }
         if self.limits.resends && row.doubts < self.limits.retries {
             row.doubts += 1;
-            return Decision::Again(note);
+            return Decision::Resend(note);
         }
         self.settle(Ending::InDoubt(note))
     }
@@ -281,10 +283,10 @@ impl Breaker {
     #[must_use]
     pub fn gives_up(&self) -> Option<Error> {
         self.is_hopeless().then(|| {
-            Error::Early(
-                "the desk does not answer; nothing is lost, and the same command goes on when it is back"
-                    .to_owned(),
-            )
+            let why = if self.away.is_some() { "does not answer" } else { "keeps asking to come back later" };
+            Error::Early(format!(
+                "the desk {why}; nothing is lost, and the same command goes on another time"
+            ))
         })
     }
 
@@ -316,7 +318,7 @@ impl Breaker {
     }
 
     fn throttled(&mut self, wait: Option<Duration>, note: Note, row: &mut Row, pace: &mut Pace) -> Decision {
-        self.away = None;
+        // A desk that was away stays so until something goes through: a 429 between two losses proves little.
         // "Now" is believed once; to who says so again while nothing goes through, our own backoff is kinder.
         let wait = wait.filter(|wait| !wait.is_zero() || self.troubled_since.is_none());
         if let Some(wait) = wait {
@@ -324,6 +326,7 @@ impl Breaker {
                 let stop = come_back(wait, self.limits.max_wait);
                 return Decision::Stop(note, stop);
             }
+            let before = pace.paused_until().unwrap_or_else(Instant::now);
             pace.pause(wait);
             let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
             if paused + wait > self.limits.max_wait * PAUSES_MAX {
@@ -335,8 +338,11 @@ impl Breaker {
                 return Decision::Stop(note, stop);
             }
             // Announced pauses do not count toward patience; what passes between them does.
+            // Of pauses that come at once, only what one adds to the others.
             let since = self.troubled_since.get_or_insert_with(Instant::now);
-            *since = since.checked_add(wait).unwrap_or(*since);
+            let added =
+                pace.paused_until().map_or(Duration::ZERO, |until| until.saturating_duration_since(before));
+            *since = since.checked_add(added).unwrap_or(*since);
         } else if pace.paused_until().is_none() {
             self.troubled_since.get_or_insert(Instant::now());
             let wait = self.backoff(self.unannounced_pauses);

@@ -124,6 +124,11 @@ impl Lanes {
         waiting
     }
 
+    /// Lets no more rows of this ticket in; those that are in go through.
+    pub fn bar(&mut self, ticket: TicketId) {
+        self.held.insert(ticket);
+    }
+
     /// The row is about to get its entry, in the batch whose cursor is asked for next.
     pub fn entered(&mut self, row: u64) {
         self.without_entry.remove(&row);

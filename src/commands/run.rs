@@ -44,7 +44,7 @@ fn again(args: &RunArgs) -> String {
 }
 
 fn nothing_left(run: &Run, quiet: bool) -> Result<(), Error> {
-    match drive::attention(run) {
+    match drive::attention(run, false, None) {
         None => {
             if !quiet {
                 say(&format!(

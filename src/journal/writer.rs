@@ -6,15 +6,15 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::Journal;
 use super::runs::RunKey;
-use super::state::Permit;
-use super::transitions::Batch;
+use super::transitions::{Batch, Committed};
 use crate::error::Error;
 
-type Reply = Result<Vec<Permit>, Error>;
+type Reply = Result<Committed, Error>;
 
 /// Who commits.
 #[derive(Debug)]
@@ -58,6 +58,14 @@ impl Writer {
             }
             Self::Inline(journal, run) => Commit::Done(journal.commit(*run, &batch)),
         }
+    }
+
+    /// Ends the thread and leaves the journal as it is on disk: after a commit has failed, whatever is written on
+    /// top of it may be written on sand. The next start recovers.
+    pub fn abandon(self) {
+        let Ok(journal) = self.close() else { return };
+        // Without it, closing the last connection would copy the write-ahead log into the file.
+        let _ = journal.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Ends the thread and gives the journal back.
