@@ -199,8 +199,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             let ticket = row.update.ticket();
             if self.parts.doubts.contains(&row.fingerprint.same_update(ticket)) {
                 // The same update may have arrived already; the ticket's later rows must not overtake it.
-                let waiting = self.parts.lanes.hold(ticket);
-                self.set_aside(waiting);
+                self.parts.lanes.close(ticket);
             }
             if let Admitted::Held(row) = self.parts.lanes.admit(row) {
                 self.set_aside([*row]);
