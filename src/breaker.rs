@@ -195,9 +195,12 @@ impl Breaker {
                 self.went_through(pace);
                 self.settle(Ending::Failed(note))
             }
-            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, probe),
+            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, probe, pace),
             Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
-            Verdict::NotSent(note) => self.not_sent(note, probe),
+            Verdict::NotSent(note) => {
+                self.step_back(probe, false, pace);
+                Decision::Again(note)
+            }
             Verdict::Credentials(note) => {
                 let stop = credentials_refused(&note);
                 Decision::Renew(note, stop)
@@ -259,16 +262,16 @@ impl Breaker {
         self.paused_at_progress = pace.paused_total();
     }
 
-    fn in_doubt(&mut self, lost: bool, note: Note, probe: bool) -> Decision {
+    fn in_doubt(&mut self, lost: bool, note: Note, probe: bool, pace: &Pace) -> Decision {
         if lost || probe {
-            self.step_back(probe, true);
+            self.step_back(probe, true, pace);
         }
         self.settle(Ending::InDoubt(note))
     }
 
-    fn not_sent(&mut self, note: Note, probe: bool) -> Decision {
-        self.step_back(probe, false);
-        Decision::Again(note)
+    /// When trouble began. A pause that is under way is not held against the desk's time.
+    fn troubled(&mut self, pace: &Pace) -> Instant {
+        *self.troubled_since.get_or_insert_with(|| pace.paused_until().unwrap_or_else(Instant::now))
     }
 
     /// Whether to stop waiting for the desk, and what to say then.
@@ -289,9 +292,8 @@ impl Breaker {
 
     /// From now on one request at a time, with growing waits. What was lost at once counts once: only a probe,
     /// or the first trouble, moves this.
-    fn step_back(&mut self, probe: bool, in_doubt: bool) {
-        let now = Instant::now();
-        let since = *self.troubled_since.get_or_insert(now);
+    fn step_back(&mut self, probe: bool, in_doubt: bool, pace: &Pace) {
+        let since = self.troubled(pace);
         if self.away.is_some() && !probe {
             return;
         }
@@ -299,7 +301,7 @@ impl Breaker {
         let doubts = self.away.as_ref().map_or(0, |away| away.in_doubt) + u32::from(probe && in_doubt);
         let wait = self.backoff(probes);
         // The last probe leaves when patience ends, not long before.
-        let probe_at = (now + wait).min(since + self.limits.patience);
+        let probe_at = (Instant::now() + wait).min(since + self.limits.patience);
         self.away = Some(Away { probe_at, probes, in_doubt: doubts });
     }
 
@@ -316,7 +318,13 @@ impl Breaker {
                 let stop = come_back(wait, self.limits.max_wait);
                 return Decision::Stop(note, stop);
             }
+            let until = |pace: &Pace| pace.paused_until().unwrap_or_else(Instant::now);
+            let before = until(pace);
             pace.pause(wait);
+            if let Some(since) = &mut self.troubled_since {
+                // Pauses that overlap are waited for once.
+                *since += until(pace).saturating_duration_since(before);
+            }
             let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
             if paused + wait > self.limits.max_wait * PAUSES_MAX {
                 let stop = Error::Early(format!(
@@ -326,11 +334,8 @@ impl Breaker {
                 ));
                 return Decision::Stop(note, stop);
             }
-            if let Some(since) = &mut self.troubled_since {
-                *since += wait;
-            }
         } else if pace.paused_until().is_none() {
-            self.troubled_since.get_or_insert(Instant::now());
+            self.troubled(pace);
             let wait = self.backoff(self.unannounced_pauses);
             self.unannounced_pauses += 1;
             pace.pause(wait);
