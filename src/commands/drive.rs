@@ -148,7 +148,7 @@ fn nothing_to_send(journal: Journal, run: &Run) -> Driven {
 }
 
 /// What is in doubt holds back the later rows of its ticket, and the same update wherever it comes from.
-fn waiting_for_a_word(journal: &Journal, run: &Run) -> Result<(Lanes, HashSet<SameUpdate>), Error> {
+pub fn waiting_for_a_word(journal: &Journal, run: &Run) -> Result<(Lanes, HashSet<SameUpdate>), Error> {
     let mut lanes = Lanes::starting_at(run.cursor);
     for (ticket, _) in journal.tickets_in_doubt(run.key, run.counts.rows)? {
         lanes.hold(ticket);
