@@ -372,3 +372,6 @@ fn come_back(wait: Duration, max_wait: Duration) -> Error {
         crate::text::duration(max_wait)
     ))
 }
+
+#[cfg(test)]
+mod tests;

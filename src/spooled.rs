@@ -231,3 +231,6 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
