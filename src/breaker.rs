@@ -199,9 +199,12 @@ impl Breaker {
                 self.went_through(pace);
                 self.settle(Ending::Failed(note))
             }
-            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe),
+            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe, pace),
             Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
-            Verdict::NotSent(note) => self.not_sent(note, probe),
+            Verdict::NotSent(note) => {
+                self.step_back(probe, false, pace);
+                Decision::Again(note)
+            }
             Verdict::Credentials(note) => {
                 let stop = credentials_refused(&note);
                 Decision::Renew(note, stop)
@@ -263,9 +266,9 @@ impl Breaker {
         self.paused_at_progress = pace.paused_total();
     }
 
-    fn in_doubt(&mut self, lost: bool, note: Note, row: &mut Row, probe: bool) -> Decision {
+    fn in_doubt(&mut self, lost: bool, note: Note, row: &mut Row, probe: bool, pace: &Pace) -> Decision {
         if lost || probe {
-            self.step_back(probe, true);
+            self.step_back(probe, true, pace);
         }
         if self.limits.resends && row.doubts < self.limits.retries {
             row.doubts += 1;
@@ -274,9 +277,9 @@ impl Breaker {
         self.settle(Ending::InDoubt(note))
     }
 
-    fn not_sent(&mut self, note: Note, probe: bool) -> Decision {
-        self.step_back(probe, false);
-        Decision::Again(note)
+    /// When trouble began. A pause that is under way is not held against the desk's time.
+    fn troubled(&mut self, pace: &Pace) -> Instant {
+        *self.troubled_since.get_or_insert_with(|| pace.paused_until().unwrap_or_else(Instant::now))
     }
 
     /// Whether to stop waiting for the desk, and what to say then.
@@ -297,9 +300,8 @@ impl Breaker {
 
     /// From now on one request at a time, with growing waits. What was lost at once counts once: only a probe,
     /// or the first trouble, moves this.
-    fn step_back(&mut self, probe: bool, in_doubt: bool) {
-        let now = Instant::now();
-        let since = *self.troubled_since.get_or_insert(now);
+    fn step_back(&mut self, probe: bool, in_doubt: bool, pace: &Pace) {
+        let since = self.troubled(pace);
         if self.away.is_some() && !probe {
             return;
         }
@@ -307,7 +309,7 @@ impl Breaker {
         let doubts = self.away.as_ref().map_or(0, |away| away.in_doubt) + u32::from(probe && in_doubt);
         let wait = self.backoff(probes);
         // The last probe leaves when patience ends, not long before.
-        let probe_at = (now + wait).min(since + self.limits.patience);
+        let probe_at = (Instant::now() + wait).min(since + self.limits.patience);
         self.away = Some(Away { probe_at, probes, in_doubt: doubts });
     }
 
@@ -326,8 +328,15 @@ impl Breaker {
                 let stop = come_back(wait, self.limits.max_wait);
                 return Decision::Stop(note, stop);
             }
-            let before = pace.paused_until().unwrap_or_else(Instant::now);
+            let until = |pace: &Pace| pace.paused_until().unwrap_or_else(Instant::now);
+            let before = until(pace);
             pace.pause(wait);
+            // Announced pauses do not count toward patience, and those that overlap are waited for once; what
+            // passes between them does.
+            match &mut self.troubled_since {
+                Some(since) => *since += until(pace).saturating_duration_since(before),
+                None => _ = self.troubled(pace),
+            }
             let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
             if paused + wait > self.limits.max_wait * PAUSES_MAX {
                 let stop = Error::Early(format!(
@@ -337,14 +346,8 @@ impl Breaker {
                 ));
                 return Decision::Stop(note, stop);
             }
-            // Announced pauses do not count toward patience; what passes between them does.
-            // Of pauses that come at once, only what one adds to the others.
-            let since = self.troubled_since.get_or_insert_with(Instant::now);
-            let added =
-                pace.paused_until().map_or(Duration::ZERO, |until| until.saturating_duration_since(before));
-            *since = since.checked_add(added).unwrap_or(*since);
         } else if pace.paused_until().is_none() {
-            self.troubled_since.get_or_insert(Instant::now());
+            self.troubled(pace);
             let wait = self.backoff(self.unannounced_pauses);
             self.unannounced_pauses += 1;
             pace.pause(wait);
@@ -381,3 +384,6 @@ fn come_back(wait: Duration, max_wait: Duration) -> Error {
         crate::text::duration(max_wait)
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,7 +231,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             };
             if before.is_some() {
                 // The same update may have arrived already, or is going to; later rows must not overtake it.
-                self.parts.lanes.bar(ticket);
+                self.parts.lanes.close(ticket);
                 self.ended.waits_for = self.ended.waits_for.or(before);
             }
             if let Admitted::Held(row) = self.parts.lanes.admit(row) {
@@ -241,9 +241,10 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         }
     }
 
-    /// Rows that do not go in this invocation get an entry, because the cursor passes them.
+    /// Rows that do not go in this invocation get an entry if they have none, because the cursor passes them.
     fn set_aside(&mut self, rows: impl IntoIterator<Item = Row>) {
-        self.batch.set_aside.extend(rows.into_iter().map(|row| row.intent()));
+        let new = rows.into_iter().filter(|row| !row.has_entry);
+        self.batch.set_aside.extend(new.map(|row| row.intent()));
     }
 
     /// Ready rows ask for permits, as many as the bounds and the pace allow.

@@ -17,12 +17,17 @@ use crate::journal::Journal;
 use crate::journal::runs::{Run, RunKey};
 use crate::journal::state::State;
 
+/// What the name of a spool that was cut down has after the run's own.
+const CUT: &str = ".cut";
+
 /// The rows of one run.
 #[derive(Debug)]
 pub struct Spooled {
     run: RunKey,
     records: Records,
     record: Record,
+    /// Each row that was kept has a mark; the others are gone.
+    is_cut: bool,
 }
 
 impl Spooled {
@@ -39,7 +44,7 @@ impl Spooled {
             )));
         }
         let records = Records::open(&path, &run.layout)?;
-        Ok(Some(Self { run: run.key, records, record: Record::new() }))
+        Ok(Some(Self { run: run.key, records, record: Record::new(), is_cut: name.contains(CUT) }))
     }
 
     /// The columns; `None` for JSONL.
@@ -50,8 +55,10 @@ impl Spooled {
 
     /// The row with this number. Rows in order cost one reading of the spool.
     pub fn at(&mut self, journal: &Journal, number: u64) -> Result<&Record, Error> {
-        if self.record.number() + 1 != number {
-            let mark = journal.mark_before(self.run, number)?.ok_or_else(|| missing(number))?;
+        if self.is_cut || self.record.number() + 1 != number {
+            let mark = journal.mark_before(self.run, number)?;
+            let mark =
+                mark.filter(|mark| !self.is_cut || mark.row == number).ok_or_else(|| missing(number))?;
             let reading = self.record.number() + 1;
             if reading > number || mark.row > reading || self.record.number() == 0 {
                 self.records.seek(&mark)?;
@@ -146,8 +153,8 @@ pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
 
 /// A name that the spool of this run has not had: counted on from the one it has.
 fn cut_name(run: &Run) -> String {
-    let before = run.spool.as_deref().and_then(|name| name.split(".cut").nth(1)).and_then(|n| n.parse().ok());
-    format!("{}.cut{}", Run::spool_name(run.key.id), before.map_or(1, |before: u64| before + 1))
+    let before = run.spool.as_deref().and_then(|name| name.split(CUT).nth(1)).and_then(|n| n.parse().ok());
+    format!("{}{CUT}{}", Run::spool_name(run.key.id), before.map_or(1, |before: u64| before + 1))
 }
 
 /// Copies the rows that are failed, invalid or in doubt. `None`: there are none.
@@ -245,3 +252,6 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

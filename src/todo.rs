@@ -281,27 +281,4 @@ fn chunk(todo: &mut Todo) -> Result<Vec<Row>, Error> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::ticket::{Changes, TicketId};
-
-    /// A row for the tests of whatever comes after the spool.
-    pub(crate) fn row(number: u64, ticket: u64) -> Row {
-        let changes = Changes { staff: Some(format!("ST{number}")), ..Changes::default() };
-        let fingerprint = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
-        let ticket = TicketId::parse(&ticket.to_string()).unwrap();
-        Row {
-            number,
-            update: TicketUpdate::new(ticket, changes).unwrap(),
-            fingerprint,
-            attempts: 0,
-            has_entry: false,
-            resend: false,
-            turn: Turn::Send,
-            bytes: 20,
-            refusals: 0,
-            doubts: 0,
-            refused_at: 0,
-        }
-    }
-}
+pub(crate) mod tests;

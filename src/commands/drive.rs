@@ -169,7 +169,7 @@ fn newly_invalid(run: &Run) -> u64 {
 }
 
 /// What is in doubt holds back the later rows of its ticket, and the same update wherever it comes from.
-fn waiting_for_a_word(
+pub fn waiting_for_a_word(
     journal: &Journal,
     run: &Run,
     resends: bool,
@@ -178,7 +178,7 @@ fn waiting_for_a_word(
     // With `--in-doubt resend` they are among the rows to send, in their order.
     if !resends {
         for (ticket, _) in journal.tickets_in_doubt(run.key, run.counts.rows)? {
-            lanes.bar(ticket);
+            lanes.close(ticket);
         }
     }
     Ok((lanes, journal.updates_in_doubt(&run.desk, run.key)?))

@@ -41,6 +41,8 @@ pub mod runs;
 pub mod schema;
 pub mod settle;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod transitions;
 pub mod writer;
 

@@ -125,8 +125,12 @@ pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Standing> {
     Ok(if tables == 0 && application == 0 { Standing::New } else { Standing::Foreign })
 }
 
-/// Takes the steps that are missing. `uuid` becomes the identity of a file that is new.
+/// Takes the steps that are missing; where none is, nothing is written and nobody is kept waiting. `uuid` becomes the identity of a file that is new.
 pub(super) fn migrate(conn: &mut Connection, uuid: &str) -> rusqlite::Result<()> {
+    let known: usize = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if known >= VERSION {
+        return Ok(());
+    }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     // Read again under the lock: another process may have been here a moment ago.
     let done: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;

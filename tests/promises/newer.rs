@@ -181,7 +181,10 @@ fn a_twin_in_doubt_elsewhere_holds_back_what_comes_after_it_and_not_what_came_be
     bench.file("first.csv", "ticket_id,staff\n7,A\n");
     bench.run(&["run", "first.csv"]).code(EXIT_ATTENTION);
     bench.file("second.csv", "ticket_id,staff\n7,X\n7,Y\n8,Q\n7,A\n7,Z\n");
-    bench.run(&["run", "second.csv"]).code(EXIT_ATTENTION).says("2 waiting behind rows in doubt (run 1, row 1)");
+    bench
+        .run(&["run", "second.csv"])
+        .code(EXIT_ATTENTION)
+        .says("2 waiting behind rows in doubt (run 1, row 1)");
     assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 2]);
     assert_eq!(applied(&bench, 7), [r#"{"staff":"X"}"#, r#"{"staff":"Y"}"#]);
 }
