@@ -130,7 +130,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         .enable_all()
         .build()
         .map_err(|error| Error::Machine(format!("failed to start the network: {error}")))?;
-    let _context = runtime.enter();
+    let context = runtime.enter();
     let parts = Parts {
         desk: &settings.desk,
         source: Source::spawn(todo)?,
@@ -149,7 +149,11 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         },
         shutdown: shutdown.clone(),
     };
-    Ok(runtime.block_on(Pipeline::new(parts).run()))
+    let driven = runtime.block_on(Pipeline::new(parts).run());
+    drop(context);
+    // A token command that hangs is not waited for.
+    runtime.shutdown_background();
+    Ok(driven)
 }
 
 /// A finished run has no spool if none of its rows has anything to tell.

@@ -1,0 +1,165 @@
+//! The way out: rows to lanes, to intents, to permits, to the desk.
+//!
+//! Each step is bounded by the one after it. Nothing here decides what an answer means.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+use tokio::time::Instant;
+
+use super::{Landed, PERMIT_AGE_MAX, Pipeline, READY_PER_SLOT};
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::journal::state::Permit;
+use crate::journal::transitions::Committed;
+use crate::journal::writer::Commit;
+use crate::lanes::Admitted;
+use crate::pace::LEAD;
+use crate::todo::{Row, Turn};
+
+impl<D: Desk> Pipeline<'_, D> {
+    pub(super) fn take_rows(&mut self, rows: Result<Vec<Row>, Error>) {
+        match rows {
+            Ok(rows) if rows.is_empty() => self.read_all = true,
+            Ok(rows) => self.read.extend(rows),
+            Err(error) => self.stop(error),
+        }
+    }
+
+    pub(super) fn wants_rows(&self) -> bool {
+        self.ended.stopped.is_none() && !self.read_all && self.read.is_empty() && self.has_room()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.parts.lanes.has_room(self.parts.concurrency * READY_PER_SLOT)
+    }
+
+    /// Rows that were read go into their tickets' lanes; those that must wait for a person are set aside.
+    pub(super) fn admit(&mut self) {
+        while self.ended.stopped.is_none() && self.has_room() {
+            let Some(row) = self.read.pop_front() else { return };
+            let ticket = row.update.ticket();
+            if let Turn::Settle(ending) = &row.turn {
+                self.parts.lanes.pass(row.number);
+                self.batch.unsent.push((row.intent(), ending.clone()));
+                continue;
+            }
+            let before = match row.turn {
+                Turn::Hold(place) => Some(place),
+                _ => self.parts.doubts.get(&row.fingerprint.same_update(ticket)).copied(),
+            };
+            if before.is_some() {
+                // The same update may have arrived already, or is going to; later rows must not overtake it.
+                self.parts.lanes.close(ticket);
+                self.ended.waits_for = self.ended.waits_for.or(before);
+            }
+            if let Admitted::Held(row) = self.parts.lanes.admit(row) {
+                self.ended.holding = true;
+                self.set_aside([*row]);
+            }
+        }
+    }
+
+    /// Rows that do not go in this invocation get an entry if they have none, because the cursor passes them.
+    pub(super) fn set_aside(&mut self, rows: impl IntoIterator<Item = Row>) {
+        let new = rows.into_iter().filter(|row| !row.has_entry);
+        self.batch.set_aside.extend(new.map(|row| row.intent()));
+    }
+
+    /// Ready rows ask for permits, as many as the bounds and the pace allow.
+    pub(super) fn want(&mut self) {
+        let idle = self.ended.stopped.is_some() || self.renewing.is_some();
+        if idle || self.parts.pace.due() > Instant::now() + LEAD {
+            return;
+        }
+        let unsent = self.unsent();
+        let slots = self.parts.breaker.allowed(self.parts.concurrency);
+        let room = if self.parts.breaker.is_probing() {
+            // A probe goes alone.
+            slots.saturating_sub(self.in_flight.len() + unsent)
+        } else {
+            let free = slots.saturating_sub(self.in_flight.len());
+            let ahead = (free + self.landed_lately).min(self.parts.pace.ahead_max());
+            self.parts.marked_max.saturating_sub(self.open).min(ahead.saturating_sub(unsent))
+        };
+        for _ in 0..room {
+            let Some(row) = self.parts.lanes.next_ready() else { return };
+            self.parts.lanes.entered(row.number);
+            self.batch.wanted.push(row.intent());
+            self.wanting.push(row);
+            self.open += 1;
+        }
+    }
+
+    /// Rows between asking for a permit and the wire.
+    pub(super) fn unsent(&self) -> usize {
+        self.wanting.len() + self.granting.len() + self.permits.len()
+    }
+
+    pub(super) fn begin_commit(&mut self) -> Commit {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.cursor = self.parts.lanes.cursor();
+        batch.now_ms = jiff::Timestamp::now().as_millisecond();
+        let paused = self.parts.pace.paused_total();
+        batch.paused_ms =
+            u64::try_from(paused.saturating_sub(self.paused_told).as_millis()).unwrap_or(u64::MAX);
+        self.paused_told = paused;
+        self.granting = std::mem::take(&mut self.wanting);
+        self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
+        self.open -= batch.outcomes.len() + batch.given_back.len();
+        self.parts.writer.commit(batch)
+    }
+
+    /// The batch is durable: its outcomes count, and its intents are permits.
+    pub(super) fn committed(&mut self, done: Result<Committed, Error>) {
+        match done {
+            Ok(Committed { permits, counts }) => {
+                let rows = std::mem::take(&mut self.granting);
+                self.permits.extend(permits.into_iter().zip(rows).map(|(permit, row)| {
+                    let row = Row { attempts: permit.attempt(), has_entry: true, ..row };
+                    (permit, row)
+                }));
+                self.parts.breaker.committed(counts.applied.saturating_sub(self.parts.counts.applied));
+                self.parts.counts = counts;
+                self.tell();
+            }
+            Err(error) => {
+                // A failed fsync is never retried: what is on disk now is anybody's guess.
+                self.broken = true;
+                self.granting.clear();
+                self.stop(error);
+            }
+        }
+    }
+
+    /// Permits become requests, at the pace; permits that came too late go back.
+    pub(super) fn send(&mut self) {
+        let slots = self.parts.breaker.allowed(self.parts.concurrency);
+        let paused = self.parts.pace.due() > Instant::now() + LEAD;
+        let useless = self.ended.stopped.is_some() || self.renewing.is_some() || paused || slots == 0;
+        while let Some((permit, row)) = self.permits.pop_front() {
+            if useless || permit.age() > PERMIT_AGE_MAX {
+                self.give_back(permit, row);
+                continue;
+            }
+            if self.in_flight.len() >= slots || self.parts.pace.take().is_err() {
+                self.permits.push_front((permit, row));
+                return;
+            }
+            let (desk, probe) = (self.parts.desk, self.parts.breaker.is_probing());
+            self.in_flight.push(request(desk, permit, row, probe, self.renewals).boxed_local());
+        }
+    }
+
+    pub(super) fn give_back(&mut self, permit: Permit, row: Row) {
+        let row = Row { attempts: permit.attempt() - 1, ..row };
+        self.batch.given_back.push(permit);
+        self.parts.lanes.again(row);
+    }
+}
+
+async fn request<D: Desk>(desk: &D, permit: Permit, row: Row, probe: bool, renewals: u32) -> Landed {
+    // A panic costs its permit: the row stays `sending`, and recovery finds it in doubt.
+    let answer = AssertUnwindSafe(desk.send(permit, &row.update)).catch_unwind().await.ok();
+    Landed { row, probe, renewals, answer }
+}
