@@ -123,7 +123,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
         authorities: Vec::new(),
         rules: Rules::default(),
     };
-    let secret = Token::new("sandbox-token".to_owned()).ok_or("no token")?;
+    let secret = Token::new("sandbox-token".to_owned())?;
     let desk = ProProfs::new(connection, secret, None)?;
     let limits = Limits {
         retries: 5,

@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// How to send
     #[command(flatten)]
     pub send: SendArgs,
-    /// Start anew although these bytes have been run before
+    /// Go on with the newest unfinished run of these bytes and this mapping, else start a new one
     #[arg(long, help_heading = "Safety")]
     pub again: bool,
     /// Do not ask before a new run is sent
@@ -127,7 +127,9 @@ pub struct SendArgs {
 
 /// Which desk, and how it is reached. The token has no flag: it would show in the process list.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Desk (the token: DESKLOAD_TOKEN, --token-file or --token-command)")]
+#[command(
+    next_help_heading = "Desk (the token: a flag, else DESKLOAD_TOKEN_FILE, DESKLOAD_TOKEN_COMMAND, DESKLOAD_TOKEN)"
+)]
 pub struct DeskArgs {
     /// Where updates go [default: the documented address]
     #[arg(long, env = "DESKLOAD_URL", value_name = "URL")]
@@ -135,16 +137,16 @@ pub struct DeskArgs {
     /// The account's e-mail
     #[arg(long, env = "DESKLOAD_ACCOUNT_EMAIL", value_name = "EMAIL")]
     pub account_email: Option<String>,
-    /// Read the token from a file that only you can read
-    #[arg(long, env = "DESKLOAD_TOKEN_FILE", value_name = "FILE")]
+    /// Read the token from a file that only you can read, whatever the variables for the token say
+    #[arg(long, value_name = "FILE", conflicts_with = "token_command")]
     pub token_file: Option<PathBuf>,
-    /// Get the token from a command's first line of output
-    #[arg(long, env = "DESKLOAD_TOKEN_COMMAND", value_name = "COMMAND")]
+    /// Get the token from a command's first line of output, whatever the variables for the token say
+    #[arg(long, value_name = "COMMAND")]
     pub token_command: Option<String>,
     /// Trust this certificate authority, too (PEM)
     #[arg(long, env = "DESKLOAD_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Go through this proxy; the environment's proxies are not used
+    /// Go through this proxy, to an https desk alone; the environment's proxies are not used
     #[arg(long, env = "DESKLOAD_PROXY", value_name = "URL", hide_env_values = true)]
     pub proxy: Option<String>,
 }
@@ -212,7 +214,7 @@ pub struct OutputArgs {
     /// Say nothing unless something is wrong
     #[arg(long, short)]
     pub quiet: bool,
-    /// Say more; twice: every request
+    /// Say more: what was begun, pauses, how it ended; twice: every request, too
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -357,13 +359,14 @@ fn parse_rows(text: &str) -> Result<Rows, String> {
     }
 }
 
-/// Reads `30s`, `1h30m`, `15m`, `500ms`.
+/// Reads `30s`, `1h30m`, `15m`, `500ms`; at most 366 days, so that no sum of such times overflows a clock.
 fn parse_duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_hours(366 * 24);
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| format!("{text:?} is not a time, such as 30s, 15m or 1h30m"))
+        .filter(|duration| !duration.is_zero() && *duration <= MAX)
+        .ok_or_else(|| format!("{text:?} is not a time, such as 30s, 15m or 1h30m, of at most 366 days"))
 }
 
 #[cfg(test)]
@@ -388,7 +391,8 @@ mod tests {
     fn a_time_is_read_as_people_write_it() {
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
         assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
-        for wrong in ["", "15", "0s", "-5s", "soon"] {
+        assert_eq!(parse_duration("8784h"), Ok(Duration::from_hours(8784)));
+        for wrong in ["", "15", "0s", "-5s", "soon", "8784h 1ns", "9000000000000000000s"] {
             assert!(parse_duration(wrong).unwrap_err().contains("30s, 15m"), "{wrong}");
         }
     }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use deskload::cli::Cli;
+use deskload::commands;
 
 fn main() -> ExitCode {
-    let cli = deskload::cli::Cli::parse();
-    match deskload::commands::dispatch(cli) {
+    match commands::guarded(|| commands::dispatch(Cli::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            deskload::commands::say(&format!("deskload: {error}"));
+            commands::say(&format!("deskload: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

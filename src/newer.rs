@@ -73,16 +73,19 @@ impl Newer {
             return Ok(None);
         };
         let ticket = mapped.update.ticket();
-        if let Some((state, same)) =
+        if let Some((state, within)) =
             journal.what_became(then.key, origin.row, &fingerprint.same_update(ticket))?
         {
             let place = Place { run: origin.run, row: origin.row };
             match state {
                 State::InDoubt => return Ok(Some(Turn::Hold(place))),
-                // The very same update has been settled there since, by `retry` or by a person's word.
-                State::Applied | State::Skipped if same => return Ok(Some(turn(&Later::Superseded(place)))),
+                // All that it asks for has been settled there since, by `retry` or by a person's word. Less of it
+                // may have come back than was asked for there: a result file holds no `--set`.
+                State::Applied | State::Skipped if within => {
+                    return Ok(Some(turn(&Later::Superseded(place))));
+                }
                 // It is going to be sent there.
-                State::Pending | State::Sending if same => return Ok(Some(Turn::Hold(place))),
+                State::Pending | State::Sending if within => return Ok(Some(Turn::Hold(place))),
                 _ => {}
             }
         }

@@ -11,14 +11,31 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
+/// Why a text cannot be a token. Neither sentence quotes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoToken {
+    /// Nothing is left without the white space around it.
+    #[error("it is empty")]
+    Blank,
+    /// Two lines, say: more than a token was pasted.
+    #[error(
+        "it holds a line break or another control character, so it is not a token; leave the token alone in it"
+    )]
+    Control,
+}
+
 impl Token {
     /// Takes what a file, a command or the environment gave; outer white space is no part of it.
-    /// `None` if nothing is left.
-    #[must_use]
-    pub fn new(text: String) -> Option<Self> {
+    pub fn new(text: String) -> Result<Self, NoToken> {
         let text = Zeroizing::new(text);
         let trimmed = text.trim();
-        (!trimmed.is_empty()).then(|| Self(Zeroizing::new(trimmed.to_owned())))
+        if trimmed.is_empty() {
+            return Err(NoToken::Blank);
+        }
+        if trimmed.chars().any(char::is_control) {
+            return Err(NoToken::Control);
+        }
+        Ok(Self(Zeroizing::new(trimmed.to_owned())))
     }
 
     /// The secret itself, for the body of a request.
@@ -33,35 +50,35 @@ impl Token {
         let plain = self.expose();
         let mut clean = text.replace(plain, REDACTED);
         if clean.contains('\\') {
-            clean = replace_escaped(&clean, plain);
+            clean = replace_spelled(&clean, |text| escaped_length(text, plain));
         }
-        let percent = percent_encoded(plain);
-        if percent != plain {
-            clean = clean.replace(&percent, REDACTED);
+        if clean.contains('%') {
+            clean = replace_spelled(&clean, |text| percent_length(text, plain));
         }
         clean
     }
 }
 
-/// JSON has many spellings for one text (`\/` and `\u00e9` are common), and the reader of a reply undoes them all.
-fn replace_escaped(text: &str, token: &str) -> String {
+/// Takes out whatever `length` takes for the token at the beginning of a text.
+fn replace_spelled(text: &str, length: impl Fn(&str) -> Option<usize>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let length = if let Some(length) = spelled_length(rest, token) {
+        let taken = if let Some(spelled) = length(rest) {
             out.push_str(REDACTED);
-            length
+            spelled
         } else {
             out.push(first);
             first.len_utf8()
         };
-        rest = rest.get(length..).unwrap_or_default();
+        rest = rest.get(taken..).unwrap_or_default();
     }
     out
 }
 
-/// How much of `text` spells the token, if it begins with it.
-fn spelled_length(text: &str, token: &str) -> Option<usize> {
+/// How much of `text` spells the token, if it begins with it. JSON has many spellings for one text (`\/` and
+/// `\u00e9` are common), and the reader of a reply undoes them all.
+fn escaped_length(text: &str, token: &str) -> Option<usize> {
     let mut rest = text;
     for wanted in token.chars() {
         let (char, length) = first_character(rest)?;
@@ -102,20 +119,25 @@ fn unicode_escape(text: &str) -> Option<(char, usize)> {
     Some((char, char.len_utf16() * 6))
 }
 
-const REDACTED: &str = "[token]";
-
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+/// How much of `text` spells the token as an address would, if it begins with it: any of its bytes may be a `%` and
+/// two digits in either case, because nobody agrees on which must.
+fn percent_length(text: &str, token: &str) -> Option<usize> {
+    let mut rest = text.as_bytes();
+    for wanted in token.bytes() {
+        rest = match rest {
+            [byte, after @ ..] if *byte == wanted => after,
+            [b'%', high, low, after @ ..] if hex(*high)? * 16 + hex(*low)? == wanted => after,
+            _ => return None,
+        };
+    }
+    Some(text.len() - rest.len())
 }
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| value.try_into().ok())
+}
+
+const REDACTED: &str = "[token]";
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,15 +158,36 @@ mod tests {
             r#"sent a\"b\/\u00fc!"#,
             r"sent \u0061\u0022\u0062\u002F\u00FC!",
             "sent a%22b%2F%C3%BC!",
+            "sent a%22b%2f%c3%bc!",
+            "sent %61%22b/%C3%bc!",
         ] {
             assert_eq!(token.redact(echo), "sent [token]!", "{echo}");
         }
-        for other in [r"\", r#"a\"b\/\u00"#, r#"a\"b\/\ud83d"#, r"\u00e9a\x", r"\u😀"] {
+        for other in [
+            r"\",
+            r#"a\"b\/\u00"#,
+            r#"a\"b\/\ud83d"#,
+            r"\u00e9a\x",
+            r"\u😀",
+            "a%22b%2F%C3",
+            "100% %zz %é",
+            "%",
+        ] {
             assert_eq!(token.redact(other), other);
         }
         assert_eq!(format!("{token:?}"), "[token]");
-        assert!(Token::new("  \n".to_owned()).is_none());
         let beyond = Token::new("k😀y".to_owned()).unwrap();
         assert_eq!(beyond.redact(r#"{"x":"k\ud83d\ude00y"}"#), r#"{"x":"[token]"}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_refused() {
+        for blank in ["", "  \n"] {
+            assert_eq!(Token::new(blank.to_owned()).unwrap_err(), NoToken::Blank);
+        }
+        for wrong in ["one\ntwo", "one\r\ntwo", "tok\0en", "tok\ten", "tok\u{1b}[31men"] {
+            assert_eq!(Token::new(wrong.to_owned()).unwrap_err(), NoToken::Control, "{wrong:?}");
+        }
+        assert_eq!(Token::new("tok en\r\n".to_owned()).unwrap().expose(), "tok en");
     }
 }

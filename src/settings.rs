@@ -4,6 +4,7 @@
 //! [`Error::Usage`] and say which flag or variable to change.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -26,10 +27,15 @@ use crate::input::Choice;
 use crate::journal::runs::DeskId;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
-use crate::secret::Token;
+use crate::secret::{NoToken, Token};
 
 /// The variable that may hold the token. It is taken out of the environment of every child process.
 pub const TOKEN_VARIABLE: &str = "DESKLOAD_TOKEN";
+
+/// Either of the two flags must win over both of these variables; clap, which would let a variable of one flag win
+/// over the other flag, does not know of them.
+const TOKEN_FILE_VARIABLE: &str = "DESKLOAD_TOKEN_FILE";
+const TOKEN_COMMAND_VARIABLE: &str = "DESKLOAD_TOKEN_COMMAND";
 
 const CONCURRENCY: u16 = 8;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -258,13 +264,14 @@ fn desk(
     let timeout = pace.timeout.unwrap_or(TIMEOUT);
     // Below the whole, so that "no connection" (not sent) and "no answer" (in doubt) can be told apart.
     let connect_timeout = pace.connect_timeout.unwrap_or(CONNECT_TIMEOUT).min(timeout.mul_f64(0.8));
+    let proxy = args.proxy.as_deref().map(|proxy| proxy_for(&url, proxy)).transpose()?;
     let connection = Connection {
         url,
         account_email,
         timeout,
         connect_timeout,
         connections,
-        proxy: args.proxy.as_deref().map(proxy).transpose()?,
+        proxy,
         authorities: args.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
         rules: Rules::default(),
     };
@@ -272,9 +279,16 @@ fn desk(
     ProProfs::new(connection, token, renew)
 }
 
-fn proxy(url: &str) -> Result<reqwest::Proxy, Error> {
-    // Without the address: it may hold a password.
-    reqwest::Proxy::all(url).map_err(|_| Error::Usage("--proxy is no address of a proxy".to_owned()))
+fn proxy_for(url: &Url, proxy: &str) -> Result<reqwest::Proxy, Error> {
+    // Without the proxy's address: it may hold a password.
+    if url.scheme() != "https" {
+        return Err(Error::Usage(
+            "--proxy would be handed the token unencrypted, because the desk's address is plain http; leave out \
+             --proxy (or DESKLOAD_PROXY), or use https"
+                .to_owned(),
+        ));
+    }
+    reqwest::Proxy::all(proxy).map_err(|_| Error::Usage("--proxy is no address of a proxy".to_owned()))
 }
 
 fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
@@ -287,36 +301,48 @@ fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
 
 /// The token, from the first place that has one, and how to get another.
 fn token(args: &DeskArgs) -> Result<(Token, Option<Renew>), Error> {
-    if let Some(path) = &args.token_file {
-        return Ok((token_from_file(path)?, None));
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let is_flagged = args.token_file.is_some() || args.token_command.is_some();
+    let else_set = |name| if is_flagged { None } else { set(name) };
+    if let Some(path) = args.token_file.clone().or(else_set(TOKEN_FILE_VARIABLE).map(PathBuf::from)) {
+        return Ok((token_from_file(&path)?, None));
     }
-    if let Some(command) = args.token_command.clone() {
+    let command = args.token_command.clone().map(OsString::from);
+    if let Some(command) = command.or(else_set(TOKEN_COMMAND_VARIABLE)) {
         let token = token_from_command(&command)?;
         return Ok((token, Some(Arc::new(move || token_from_command(&command)))));
     }
-    let variable = env::var(TOKEN_VARIABLE).ok().and_then(Token::new);
-    variable.map(|token| (token, None)).ok_or_else(|| {
-        Error::Usage(format!(
+    let text = set(TOKEN_VARIABLE).unwrap_or_default().into_string();
+    let text = text.map_err(|_| Error::Usage(format!("{TOKEN_VARIABLE} is not text; set it anew")))?;
+    match Token::new(text) {
+        Ok(token) => Ok((token, None)),
+        Err(NoToken::Blank) => Err(Error::Usage(format!(
             "the token is missing; put it into a file of mode 0600 and name that with --token-file, \
              or use --token-command or {TOKEN_VARIABLE}"
-        ))
-    })
+        ))),
+        Err(why) => Err(Error::Usage(format!("{TOKEN_VARIABLE} cannot be used: {why}"))),
+    }
 }
 
 fn token_from_file(path: &Path) -> Result<Token, Error> {
     let wrong = |why: String| Error::Usage(format!("the token file {}: {why}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if metadata.is_dir() {
+        return Err(wrong("it is a folder; name the file in it that holds the token".to_owned()));
+    }
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
         return Err(wrong(format!("others can read it; run chmod 600 {}", path.display())));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    Token::new(text).ok_or_else(|| wrong("it is empty".to_owned()))
+    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not text".to_owned()))?;
+    Token::new(text).map_err(|why| wrong(why.to_string()))
 }
 
-fn token_from_command(command: &str) -> Result<Token, Error> {
+fn token_from_command(command: &OsStr) -> Result<Token, Error> {
     let wrong = |why: &str| Error::Usage(format!("--token-command {why}"));
     let output = Command::new("sh")
-        .args(["-c", command])
+        .arg("-c")
+        .arg(command)
         .env_remove(TOKEN_VARIABLE)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -327,7 +353,10 @@ fn token_from_command(command: &str) -> Result<Token, Error> {
     }
     let text = String::from_utf8(output.stdout).map_err(|_| wrong("printed something that is no text"))?;
     let first = text.lines().next().unwrap_or_default().to_owned();
-    Token::new(first).ok_or_else(|| wrong("printed nothing"))
+    Token::new(first).map_err(|why| match why {
+        NoToken::Blank => wrong("printed nothing"),
+        NoToken::Control => wrong("printed a control character, so it was not a token"),
+    })
 }
 
 /// Where journals and account files are.

@@ -20,17 +20,31 @@ pub mod run;
 pub mod sandbox;
 pub mod status;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::panic::{UnwindSafe, catch_unwind};
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{Cli, Command};
-use crate::error::Error;
+use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::text::thousands;
 
 /// Does what was typed.
 pub fn dispatch(cli: Cli) -> Result<(), Error> {
-    match cli.command {
+    let done = obey(cli.command);
+    match &done {
+        Ok(()) => tracing::info!(exit_code = EXIT_DONE, "ended"),
+        Err(error) => tracing::info!(exit_code = error.exit_code(), "ended: {error}"),
+    }
+    done
+}
+
+fn obey(command: Command) -> Result<(), Error> {
+    match command {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Resume(args) => resume::run(&args),
@@ -40,6 +54,21 @@ pub fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Report(args) => report::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
     }
+}
+
+/// Makes of a panic in `work` what it is, a failure of the machine: 101 is no code of ours.
+pub fn guarded(work: impl FnOnce() -> Result<(), Error> + UnwindSafe) -> Result<(), Error> {
+    // Where it was, and not what it says: that may quote a row, or worse.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+        say(&format!("deskload: a bug in deskload{place}"));
+    }));
+    catch_unwind(work).unwrap_or_else(|_| {
+        Err(Error::Machine(
+            "stopped by a bug in deskload; please report it with the line above; what was sent is in the journal"
+                .to_owned(),
+        ))
+    })
 }
 
 /// A line for a person. Nobody may be listening; that is no reason to stop.
@@ -113,10 +142,27 @@ pub(crate) fn source(run: &Run) -> &str {
     run.input.path.as_deref().unwrap_or("standard input")
 }
 
+/// Flags whose values may hold a password, and are not repeated.
+const KEPT_QUIET: [&str; 2] = ["--proxy", "--token-command"];
+
 /// The command as it was typed, so that it can be pasted into a shell.
 fn typed() -> String {
-    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
-    std::iter::once("deskload".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    retold(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+}
+
+fn retold(words: impl Iterator<Item = String>) -> String {
+    let mut retold = vec!["deskload".to_owned()];
+    let mut is_secret = false;
+    for word in words {
+        let flag = KEPT_QUIET.into_iter().find(|flag| word.split('=').next() == Some(flag));
+        retold.push(match flag {
+            _ if is_secret => "…".to_owned(),
+            Some(flag) if word != flag => format!("{flag}=…"),
+            _ => quoted(&word),
+        });
+        is_secret = !is_secret && flag == Some(word.as_str());
+    }
+    retold.join(" ")
 }
 
 /// A word as a shell takes it for one.
@@ -135,11 +181,67 @@ fn log(verbose: u8) {
         1 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Its complaint about a stream that is gone would go to that very stream, and panic there.
+        .log_internal_errors(false)
+        .with_writer(|| Unheard(std::io::stderr()))
+        .finish();
+    // Ours alone: what the libraries say is of no use to who wants to know how the rows fare.
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     // It fails if it is set already, as in tests that run two commands in one process.
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    let _ = lines.with(ours).try_init();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "begun: {}", typed());
+}
+
+/// Standard error, to which nobody may be listening; that is no reason to stop.
+struct Unheard(std::io::Stderr);
+
+impl std::io::Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// UNIX time in milliseconds.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::EXIT_MACHINE;
+
+    #[test]
+    fn the_command_is_retold_without_what_may_hold_a_password() {
+        let of = |words: &[&str]| retold(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(of(&["run", "my rows.csv", "--rate=5/s"]), "deskload run 'my rows.csv' --rate=5/s");
+        assert_eq!(
+            of(&["run", "--proxy", "http://u:pw@p", "--token-command", "echo pw", "a.csv"]),
+            "deskload run --proxy … --token-command … a.csv"
+        );
+        assert_eq!(
+            of(&["run", "--proxy=http://u:pw@p", "a.csv", "--token-command=echo a=b"]),
+            "deskload run --proxy=… a.csv --token-command=…"
+        );
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_of_the_machine() {
+        let hook = std::panic::take_hook();
+        let bug = guarded(|| panic!("a row's text")).unwrap_err();
+        let other = guarded(|| Err(Error::Usage("x".to_owned()))).unwrap_err();
+        std::panic::set_hook(hook);
+        assert_eq!(bug.exit_code(), EXIT_MACHINE);
+        assert!(bug.to_string().contains("a bug in deskload"), "{bug}");
+        assert!(!bug.to_string().contains("row's"), "{bug}");
+        assert_eq!(other.to_string(), "x");
+    }
 }

@@ -3,7 +3,7 @@
 //! One permit, one request: everything in reqwest that could make a second one, or send the token elsewhere, is
 //! switched off here (redirects, its own retries, the environment's proxy, HTTP/2). The token is inside the body
 //! of every request, so a body is never logged, and every text that comes back passes through
-//! [`Token::redact`] before it leaves this module.
+//! [`Token::redact`] before it leaves this module: after it was read, lest the reply become another one.
 
 use std::error::Error as _;
 use std::sync::{Arc, RwLock};
@@ -14,13 +14,13 @@ use reqwest::{Client, Response, Url};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::throttle::WaitHeaders;
-use super::verdict::{self, Body, Reply, Rules, Trouble};
+use super::verdict::{self, Body, Reply, Rules, Trouble, Verdict};
 use super::{Answer, Desk};
 use crate::error::Error;
 use crate::journal::state::Permit;
 use crate::secret::Token;
 use crate::text;
-use crate::ticket::{CustomField, CustomValue, Priority, TicketUpdate};
+use crate::ticket::{CustomField, CustomValue, Priority, TicketId, TicketUpdate};
 
 /// The documented endpoint: case-sensitive, with the closing slash.
 pub const URL: &str = "https://www.proprofsdesk.com/app/api/v1/update/ticket/";
@@ -133,6 +133,7 @@ impl Desk for ProProfs {
             Err(why) => Err(Trouble::NotConnected(why)),
         };
         let began = Instant::now();
+        let (row, attempt) = (permit.row(), permit.attempt());
         let sent = permit.send();
         let came = match body {
             // reqwest's own timeout covers this; the outer one is a second rope, should a body drip for ever.
@@ -141,9 +142,11 @@ impl Desk for ProProfs {
             }
             Err(trouble) => Err(trouble),
         };
-        let came = redact(&token, came);
-        let verdict = verdict::read(&came, update.ticket(), self.rules, SystemTime::now());
-        Answer { sent, verdict, latency: began.elapsed() }
+        let verdict = verdict::read(&came, update.ticket(), self.rules, SystemTime::now())
+            .tidied(|said| text::clean(&token.redact(said)));
+        let latency = began.elapsed();
+        log(row, attempt, update.ticket(), &verdict, latency);
+        Answer { sent, verdict, latency }
     }
 
     async fn renew_credentials(&self) -> Result<bool, Error> {
@@ -229,26 +232,14 @@ fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec
     serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
 }
 
-/// Takes the token out of whatever the desk or the network said.
-fn redact(token: &Token, came: Result<Reply, Trouble>) -> Result<Reply, Trouble> {
-    let clean = |why: String| text::clean(&token.redact(&why));
-    let trouble = |trouble| match trouble {
-        Trouble::NotConnected(why) => Trouble::NotConnected(clean(why)),
-        Trouble::Certificate(why) => Trouble::Certificate(clean(why)),
-        Trouble::Timeout => Trouble::Timeout,
-        Trouble::Broken(why) => Trouble::Broken(clean(why)),
-    };
-    let mut reply = came.map_err(trouble)?;
-    reply.body = match reply.body {
-        Body::Whole(bytes) => Body::Whole(match std::str::from_utf8(&bytes) {
-            Ok(body) => token.redact(body).into_bytes(),
-            // Not JSON, so no word of it goes further.
-            Err(_) => bytes,
-        }),
-        Body::CutShort(why) => Body::CutShort(trouble(why)),
-        Body::TooLarge => Body::TooLarge,
-    };
-    Ok(reply)
+/// One line a request: numbers and our own words, nothing of what was sent or came back.
+fn log(row: u64, attempt: u32, ticket: TicketId, verdict: &Verdict, latency: Duration) {
+    let status = verdict.note().and_then(|note| note.http_status);
+    let verdict_word = verdict.as_str();
+    tracing::debug!(row, %ticket, attempt, verdict = verdict_word, status, ?latency, "request");
+    if let Verdict::Throttled(wait, _) = verdict {
+        tracing::info!(row, status, ?wait, "the desk asks for a pause");
+    }
 }
 
 async fn read_body(mut response: Response) -> Body {
@@ -318,7 +309,7 @@ fn innermost(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ticket::{Changes, TicketId};
+    use crate::ticket::Changes;
 
     #[test]
     fn the_body_is_the_one_of_the_vendors_page() {

@@ -56,7 +56,7 @@ pub enum Body {
     CutShort(Trouble),
 }
 
-/// What went wrong below HTTP. The texts are redacted already.
+/// What went wrong below HTTP, in the network's words as they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// No connection was made, so nothing was sent.
@@ -97,7 +97,59 @@ pub enum Verdict {
     Certificate(Note),
 }
 
-/// Reads what came back for `ticket`.
+impl Verdict {
+    /// What it says of itself; nothing is to be said of a success.
+    #[must_use]
+    pub const fn note(&self) -> Option<&Note> {
+        match self {
+            Self::Applied => None,
+            Self::Failed(note)
+            | Self::Throttled(_, note)
+            | Self::NotSent(note)
+            | Self::InDoubt { note, .. }
+            | Self::Credentials(note)
+            | Self::Forbidden(note)
+            | Self::Redirected(note)
+            | Self::Certificate(note) => Some(note),
+        }
+    }
+
+    /// The same, with its sentence made fit to be shown. Only now: a token that is a common word or a number would
+    /// turn a reply that is taken out of it before it is read into another reply.
+    #[must_use]
+    pub fn tidied(mut self, tidy: impl FnOnce(&str) -> String) -> Self {
+        match &mut self {
+            Self::Applied => {}
+            Self::Failed(note)
+            | Self::Throttled(_, note)
+            | Self::NotSent(note)
+            | Self::InDoubt { note, .. }
+            | Self::Credentials(note)
+            | Self::Forbidden(note)
+            | Self::Redirected(note)
+            | Self::Certificate(note) => note.message = tidy(&note.message),
+        }
+        self
+    }
+
+    /// The word for the log.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Failed(_) => "failed",
+            Self::Throttled(..) => "throttled",
+            Self::NotSent(_) => "not sent",
+            Self::InDoubt { .. } => "in doubt",
+            Self::Credentials(_) => "credentials refused",
+            Self::Forbidden(_) => "forbidden",
+            Self::Redirected(_) => "redirected",
+            Self::Certificate(_) => "certificate not valid",
+        }
+    }
+}
+
+/// Reads what came back for `ticket`. Its note quotes the desk as it spoke: see [`Verdict::tidied`].
 #[must_use]
 pub fn read(came: &Result<Reply, Trouble>, ticket: TicketId, rules: Rules, now: SystemTime) -> Verdict {
     match came {
@@ -215,8 +267,11 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     fn of(body: &'a Body) -> Self {
         match body {
-            Body::Whole(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
-            Body::TooLarge | Body::CutShort(_) => Self::default(),
+            // A derived struct would take a list of its values, too; the page shows an object.
+            Body::Whole(bytes) if bytes.trim_ascii_start().starts_with(b"{") => {
+                serde_json::from_slice(bytes).unwrap_or_default()
+            }
+            Body::Whole(_) | Body::TooLarge | Body::CutShort(_) => Self::default(),
         }
     }
 
@@ -232,11 +287,10 @@ impl<'a> Words<'a> {
         text(self.description).is_some_and(|words| words.trim().eq_ignore_ascii_case(AUTHENTICATION_TEXT))
     }
 
-    /// The desk's own words, whatever JSON they are in.
+    /// The desk's own words, whatever JSON they are in, as they came.
     fn description(&self) -> Option<String> {
         let words = text(self.description).or_else(|| self.description.map(|raw| raw.get().to_owned()))?;
-        let words = crate::text::clean(&words);
-        (!words.is_empty()).then_some(words)
+        (!crate::text::clean(&words).is_empty()).then_some(words)
     }
 
     /// The ticket's number: the page shows a string with leading zeros, a plain number would do, too.

@@ -93,6 +93,15 @@ impl Fingerprint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SameUpdate(TicketId, Box<[u8]>);
 
+impl SameUpdate {
+    /// Whether `other` asks the same ticket for all of this, and perhaps for more.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        // Both are sorted, so what was passed over need not be looked at again.
+        let mut others = other.1.chunks(DIGEST_BYTES);
+        self.0 == other.0 && self.1.chunks(DIGEST_BYTES).all(|digest| others.any(|other| other == digest))
+    }
+}
+
 /// As [`Fingerprint::same_update`], from what the journal kept. Each digest covers its field's name, so sorting
 /// them makes runs comparable that number their custom fields differently.
 pub(super) fn same_update(ticket: TicketId, values: &[u8]) -> SameUpdate {
@@ -106,7 +115,8 @@ fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
     match field {
         Field::Custom(id) => {
             hasher.update(b"custom_fields.");
-            hasher.update(id);
+            // No desk tells ids apart by case (see `Target::same_field`), so one field has one digest.
+            hasher.update(id.to_ascii_lowercase());
         }
         standard => hasher.update(standard.to_string()),
     }
@@ -155,6 +165,37 @@ mod tests {
             Changes { custom_fields: vec![custom("CF1", "b"), custom("CF2", "a")], ..changes.clone() };
         let bits = FieldBits::new(vec!["CF1".into(), "CF2".into()]);
         assert_ne!(Fingerprint::of(&swapped, &bits).unwrap().same_update(ticket), one.same_update(ticket));
+    }
+
+    #[test]
+    fn the_case_of_a_custom_fields_id_makes_no_other_update() {
+        let ticket = TicketId::parse("7").unwrap();
+        let print = |id: &str, value: &str| {
+            let changes = Changes { custom_fields: vec![custom(id, value)], ..Changes::default() };
+            Fingerprint::of(&changes, &FieldBits::new(vec![id.to_owned()])).unwrap().same_update(ticket)
+        };
+        assert_eq!(print("CF007-07a", "Micro"), print("cf007-07A", "Micro"));
+        assert_ne!(print("CF007-07a", "Micro"), print("CF007-07a", "micro"));
+    }
+
+    #[test]
+    fn an_update_is_within_another_that_sets_its_fields_to_the_same_values() {
+        let update = |ticket: &str, fields: &[(&str, &str)]| {
+            let custom_fields = fields.iter().map(|(id, value)| custom(id, value)).collect();
+            let bits = FieldBits::new(fields.iter().map(|(id, _)| (*id).to_owned()).collect());
+            let changes = Changes { custom_fields, ..Changes::default() };
+            let ticket = TicketId::parse(ticket).unwrap();
+            Fingerprint::of(&changes, &bits).unwrap().same_update(ticket)
+        };
+        let all = update("7", &[("CF1", "a"), ("CF2", "b"), ("CF3", "c")]);
+        for fewer in [&[("CF1", "a")][..], &[("CF3", "c"), ("CF1", "a")], &[("CF2", "b")]] {
+            assert!(update("7", fewer).is_within(&all), "{fewer:?}");
+            assert!(!all.is_within(&update("7", fewer)), "{fewer:?}");
+        }
+        assert!(all.is_within(&all));
+        assert!(!update("7", &[("CF1", "b")]).is_within(&all));
+        assert!(!update("7", &[("CF1", "a"), ("CF4", "d")]).is_within(&all));
+        assert!(!update("8", &[("CF1", "a")]).is_within(&all));
     }
 
     #[test]

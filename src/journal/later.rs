@@ -1,9 +1,9 @@
 //! What later rows have done to a ticket: so that an old row never overwrites newer data.
 //!
-//! The look-up is a temporary table of the connection that built it. Needed for rows that are sent out of their turn: those that `retry` sends again, those of a failures file that
+//! Needed for rows that are sent out of their turn: those that `retry` sends again, those of a failures file that
 //! comes back, and those of an older run that goes on after a newer one. Later means a later row of the same run,
-//! or a row of a newer run of the same desk: the order of the files, not of the clock. The look-up is built when it
-//! is first needed and never kept while sending, because nothing is indexed by ticket there.
+//! or a row of a newer run of the same desk: the order of the files, not of the clock. The look-up is a temporary
+//! table of the connection that built it, made when it is first needed, because nothing else is indexed by ticket.
 
 use std::collections::{HashMap, HashSet};
 
@@ -79,7 +79,7 @@ impl Journal {
         changes: &Changes,
     ) -> Result<Later, Error> {
         let found = self.later_rows(ticket, run.key(row)).map_err(self.explain("read"))?;
-        let wanted: HashSet<String> = changes.iter().map(|(field, _)| field.to_string()).collect();
+        let wanted: HashSet<String> = changes.iter().map(|(field, _)| name(field)).collect();
         // Which later row set a field last.
         let mut set: HashMap<String, Place> = HashMap::new();
         for (key, state, bits) in found {
@@ -120,5 +120,10 @@ fn names<'a>(bits: &'a [u8], custom: &'a [String]) -> impl Iterator<Item = Strin
     let all = standard.chain(custom.iter().map(|id| Field::Custom(id)));
     all.enumerate()
         .filter(|(bit, _)| bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1))
-        .map(|(_, field)| field.to_string())
+        .map(|(_, field)| name(field))
+}
+
+/// A field's name for comparing: no desk tells the ids of custom fields apart by case.
+fn name(field: Field<'_>) -> String {
+    field.to_string().to_ascii_lowercase()
 }

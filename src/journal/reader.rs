@@ -144,7 +144,7 @@ impl Journal {
         query().map_err(self.explain("read"))
     }
 
-    /// How a row stands, and whether it asked for `update`; `None` if it has no entry.
+    /// How a row stands, and whether it asked for all that `update` asks for; `None` if it has no entry.
     pub fn what_became(
         &self,
         run: RunKey,
@@ -156,10 +156,10 @@ impl Journal {
                 .prepare_cached("SELECT state, ticket, digest FROM row WHERE key = ?1")?
                 .query_row([run.key(row)], |row| {
                     let (ticket, digest): (Option<i64>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
-                    let same = ticket.zip(digest).is_some_and(|(ticket, digest)| {
-                        same_update(TicketId::from_journal(ticket), &digest) == *update
+                    let within = ticket.zip(digest).is_some_and(|(ticket, digest)| {
+                        update.is_within(&same_update(TicketId::from_journal(ticket), &digest))
                     });
-                    Ok((state(row, 0)?, same))
+                    Ok((state(row, 0)?, within))
                 })
                 .optional()
         };

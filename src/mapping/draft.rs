@@ -101,7 +101,7 @@ impl Draft {
 
     /// `custom_fields` as a whole. A blank value leaves that field alone, as a blank cell does.
     fn put_elements(&mut self, json: &str) -> Result<(), String> {
-        let elements: Vec<Element<'_>> = serde_json::from_str(json).map_err(|_| {
+        let elements = elements(json).ok_or_else(|| {
             "the value is not a JSON array of custom fields; \
              write it like [{\"id\":\"CF007-07\",\"value\":\"Micro\"}]"
                 .to_owned()
@@ -158,6 +158,13 @@ impl Draft {
             _ => None,
         })
     }
+}
+
+/// The elements of `custom_fields`. Each must be an object: a derived struct would take a list of its values, too.
+fn elements(json: &str) -> Option<Vec<Element<'_>>> {
+    let all: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let objects = all.into_iter().map(RawValue::get);
+    objects.map(|json| serde_json::from_str(json).ok().filter(|_| json.starts_with('{'))).collect()
 }
 
 fn provenance(text: &str) -> Result<Option<u64>, String> {

@@ -270,6 +270,8 @@ fn custom_fields_are_a_list_of_id_and_value() {
         r#"{"id":"A","value":1}"#,
         "[1]",
         r#"[{"id":"A"}]"#,
+        r#"[["A","x"]]"#,
+        r#"[{"id":"B","value":1}, ["A","x"]]"#,
         r#"[{"id":7,"value":1}]"#,
         r#"[{"id":"A","value":1,"value":2}]"#,
         r#"[{"id":"A","value":1,"more":2}]"#,

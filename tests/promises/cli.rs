@@ -1,8 +1,9 @@
 //! Wrong use is said in words that tell what to do, and nothing is sent.
 
 use deskload::error::{EXIT_DONE, EXIT_MACHINE, EXIT_USAGE};
+use deskload::sandbox::{Fate, Reply, When};
 
-use crate::support::Bench;
+use crate::support::{Bench, TOKEN};
 
 /// No text for a person shows how the program is made inside.
 #[track_caller]
@@ -31,6 +32,9 @@ fn every_wrong_use_says_what_and_what_to_do() {
     let bench = Bench::new();
     bench.rows(1..=3);
     bench.file("token", "x");
+    bench.file("two-lines", "one\ntwo\n");
+    let mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(bench.path("two-lines"), mine).unwrap();
     let run = |more: &[&'static str]| [&["run", "rows.csv"], more].concat();
     wrong(&bench, &["run", "nothing.csv"], &["nothing.csv", "No such file"]);
     wrong(&bench, &["run", "."], &["is a folder"]);
@@ -45,6 +49,16 @@ fn every_wrong_use_says_what_and_what_to_do() {
     wrong(&bench, &run(&["--format", "xml"]), &["--format", "csv, tsv or jsonl"]);
     wrong(&bench, &run(&["--token-file", "token"]), &["others can read it", "chmod 600 token"]);
     wrong(&bench, &run(&["--token-file", "no-token"]), &["no-token", "No such file"]);
+    wrong(&bench, &run(&["--token-file", "."]), &["token file .", "it is a folder"]);
+    wrong(&bench, &run(&["--token-file", "two-lines"]), &["token file two-lines", "a line break"]);
+    wrong(
+        &bench,
+        &run(&["--token-command", "printf 'a\\tb'"]),
+        &["--token-command printed a control character"],
+    );
+    wrong(&bench, &run(&["--token-file", "token", "--token-command", "x"]), &["cannot be used with"]);
+    wrong(&bench, &run(&["--timeout", "9000000000000000000s"]), &["--timeout", "366 days"]);
+    wrong(&bench, &run(&["--proxy", "http://127.0.0.1:9/"]), &["--proxy", "unencrypted", "use https"]);
     wrong(&bench, &run(&["--url", "http://desk.example.com/"]), &["unencrypted", "use https"]);
     wrong(&bench, &run(&["--url", "http://192.168.0.1/"]), &["unencrypted"]);
     wrong(&bench, &run(&["--url", "ftp://desk.example.com/"]), &["is not an https address"]);
@@ -78,6 +92,8 @@ fn a_missing_token_or_account_is_named_with_its_ways() {
     wrong(&bench, &["run", "rows.csv"], &["the token is missing", "--token-file", "DESKLOAD_TOKEN", "0600"]);
     let bench = bench.set("DESKLOAD_TOKEN", "  ");
     wrong(&bench, &["run", "rows.csv"], &["the token is missing"]);
+    let bench = bench.set("DESKLOAD_TOKEN", "one\ntwo");
+    wrong(&bench, &["run", "rows.csv"], &["DESKLOAD_TOKEN cannot be used", "a line break"]);
     let bench = bench.set("DESKLOAD_TOKEN", "x").unset("DESKLOAD_ACCOUNT_EMAIL");
     wrong(&bench, &["run", "rows.csv"], &["--account-email", "DESKLOAD_ACCOUNT_EMAIL"]);
     wrong(&bench, &["run", "rows.csv", "--account-email", " "], &["e-mail is missing"]);
@@ -102,6 +118,46 @@ fn a_flag_wins_over_the_environment() {
     bench.run(&["run", "rows.csv", "--account-email", "Flag@Example.com"]).code(EXIT_DONE).says("pace 50/s");
     let summary: serde_json::Value = serde_json::from_str(&bench.read("out/run-1/summary.json")).unwrap();
     assert_eq!(summary["desk"]["account_email"], "flag@example.com");
+}
+
+#[test]
+fn a_flag_for_the_token_wins_over_every_variable() {
+    let bench = Bench::new()
+        .set("DESKLOAD_TOKEN", "wrong")
+        .set("DESKLOAD_TOKEN_FILE", "nothing")
+        .set("DESKLOAD_TOKEN_COMMAND", "exit 3");
+    bench.rows(1..=3);
+    wrong(&bench, &["run", "rows.csv"], &["token file nothing"]);
+    bench.file("token", TOKEN);
+    let mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(bench.path("token"), mine).unwrap();
+    bench.run(&["run", "rows.csv", "--token-command", "cat token"]).code(EXIT_DONE);
+    bench.run(&["run", "rows.csv", "--again", "--token-file", "token"]).code(EXIT_DONE);
+    let bench = bench.unset("DESKLOAD_TOKEN_FILE");
+    bench.run(&["run", "rows.csv", "--again"]).code(EXIT_USAGE).says("--token-command failed");
+    let bench = bench.set("DESKLOAD_TOKEN_COMMAND", "cat token");
+    bench.run(&["run", "rows.csv", "--again"]).code(EXIT_DONE);
+}
+
+#[test]
+fn more_is_said_of_what_happens_and_nothing_of_what_libraries_do() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(429).header("retry-after", "0"))]);
+    bench.rows(1..=3);
+    let said = bench.run(&["run", "rows.csv", "-v"]).code(EXIT_DONE);
+    let said = said.says("begun: deskload run rows.csv -v").says("asks for a pause").says("ended");
+    said.never_says("request row=").never_says("\u{1b}");
+    let said = bench.run(&["run", "rows.csv", "--again", "-vv"]).code(EXIT_DONE);
+    let said = said.says("request row=3 ticket=3 attempt=1 verdict=\"applied\"").says("latency=");
+    said.never_says("hyper").never_says("rustls").never_says("reqwest");
+}
+
+#[test]
+fn a_listener_that_has_left_is_no_reason_to_stop() {
+    let bench = Bench::new();
+    bench.rows(1..=50);
+    bench.shell("{ \"$DESKLOAD\" run rows.csv -vv 2>&1; echo $? >code; } | head -n 1", None);
+    assert_eq!(bench.read("code"), "0\n");
+    assert_eq!(bench.counts(1), [50, 0, 0, 0, 0, 0]);
 }
 
 #[test]

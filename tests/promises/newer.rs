@@ -121,6 +121,57 @@ fn the_in_doubt_file_as_a_new_input_waits_with_the_old_rows_and_sends_nothing_tw
 }
 
 #[test]
+fn an_in_doubt_file_that_comes_back_without_set_sends_nothing_twice() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).applied()]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.run(&["run", "rows.csv", "--set", "priority=high"]).code(EXIT_ATTENTION);
+    bench.file("back.csv", bench.read("deskload-reports/run-1/in-doubt.csv"));
+    bench.run(&["resolve", "1", "--applied"]).code(EXIT_DONE);
+    bench.run(&["run", "back.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A","priority":"high"}"#]);
+}
+
+#[test]
+fn a_row_that_comes_back_in_part_waits_for_the_whole_that_is_going_to_be_sent() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500))]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.run(&["run", "rows.csv", "--set", "priority=high"]).code(EXIT_ATTENTION);
+    bench.file("back.csv", bench.read("deskload-reports/run-1/in-doubt.csv"));
+    bench.run(&["resolve", "1", "--resend"]).code(EXIT_DONE);
+    bench.run(&["run", "back.csv"]).code(EXIT_ATTENTION);
+    assert_eq!(bench.counts(2), [0, 0, 0, 0, 0, 1]);
+    bench.run(&["resume", "1"]).code(EXIT_DONE);
+    bench.run(&["resume", "2"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A","priority":"high"}"#]);
+}
+
+#[test]
+fn a_row_that_comes_back_with_other_values_is_sent() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).applied()]);
+    bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
+    bench.run(&["run", "rows.csv", "--set", "priority=high"]).code(EXIT_ATTENTION);
+    bench.file("back.csv", bench.read("deskload-reports/run-1/in-doubt.csv").replace("2,A", "2,B"));
+    bench.run(&["resolve", "1", "--applied"]).code(EXIT_DONE);
+    bench.run(&["run", "back.csv"]).code(EXIT_DONE);
+    assert_eq!(applied(&bench, 2), [r#"{"staff":"A","priority":"high"}"#, r#"{"staff":"B"}"#]);
+}
+
+#[test]
+fn a_custom_field_is_the_same_however_its_id_is_cased() {
+    let refused = Fate::new(When::Request(1), Reply::error(200, "the ticket is locked"));
+    let bench = Bench::scripted([refused]);
+    bench.file("old.csv", "ticket_id,custom_fields.CF1\n2,x\n");
+    bench.file("new.csv", "ticket_id,custom_fields.cf1\n2,z\n");
+    bench.run(&["run", "old.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "new.csv"]).code(EXIT_DONE);
+    bench.run(&["retry", "1"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(bench.desk().requests, 2, "the newer value stands");
+}
+
+#[test]
 fn an_older_run_that_goes_on_does_not_overwrite_what_a_newer_one_has_set() {
     let away = Reply::status(429).header("retry-after", "7200");
     let bench = Bench::scripted([Fate::new(When::Request(2), away)]);

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use deskload::error::{EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE};
+use deskload::error::{EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE, EXIT_EARLY};
 use deskload::sandbox::{Fate, Reply, Then, When};
 use rustix::process::Signal;
 
-use crate::support::{Bench, Output, TOKEN};
+use crate::support::{Bench, Output, TOKEN, closing_time, one_at_a_time};
 
 /// Neither the files nor what was said holds the token, in any of these spellings.
 fn nowhere(bench: &Bench, said: &Output, spellings: &[&str]) {
@@ -97,4 +97,25 @@ fn the_token_is_not_in_the_environment_of_the_token_command() {
     let said =
         bench.run(&["run", "rows.csv", "--token-command", "env >env; echo wrong"]).code(EXIT_CREDENTIALS);
     nowhere(&bench, &said, &[TOKEN]);
+}
+
+#[test]
+fn a_token_that_is_a_common_word_or_a_number_changes_no_reply() {
+    for token in ["success", "1", "ticket_id", "s"] {
+        let bench = Bench::with(|options| token.clone_into(&mut options.token));
+        bench.rows([1, 11, 21]);
+        bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+        assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0], "{token}");
+    }
+}
+
+#[test]
+fn the_command_that_goes_on_is_told_without_the_token_command() {
+    let bench = Bench::scripted([closing_time(2)]);
+    bench.rows(1..=3);
+    let command = format!("--token-command=echo {TOKEN}");
+    let said = bench.run(&one_at_a_time("rows.csv", &[&command, "-v"])).code(EXIT_EARLY);
+    let said = said.says("to go on: deskload run rows.csv").says("--token-command=…");
+    nowhere(&bench, &said, &[TOKEN]);
+    bench.run(&["run", "rows.csv", "--token-command", &format!("echo {TOKEN}")]).code(EXIT_DONE);
 }

@@ -10,6 +10,7 @@ fn reply(status: u16, body: &str) -> Reply {
 
 fn judge(came: &Result<Reply, Trouble>) -> Verdict {
     read(came, TicketId::parse("700").unwrap(), Rules::default(), SystemTime::UNIX_EPOCH)
+        .tidied(crate::text::clean)
 }
 
 fn of(status: u16, body: &str) -> Verdict {
@@ -71,6 +72,17 @@ fn a_desk_whose_503_proves_nothing_can_be_told_so() {
 fn the_documented_success_is_applied() {
     assert_eq!(of(200, SUCCESS), Verdict::Applied);
     assert_eq!(of(201, r#"{"ticket_id":700,"status":"success","more":[1]}"#), Verdict::Applied);
+}
+
+#[test]
+fn a_list_of_the_right_words_is_not_the_documented_success() {
+    for list in [r#"["success","700"]"#, r#" ["success","700",null]"#] {
+        assert!(in_doubt(&of(200, list)), "{list}");
+    }
+    assert!(
+        matches!(of(404, r#"["success","700"]"#), Verdict::Failed(note) if note.reason == Reason::Rejected)
+    );
+    assert_eq!(of(200, &format!("\r\n\t {SUCCESS}")), Verdict::Applied, "blanks before it are JSON's own");
 }
 
 #[test]
