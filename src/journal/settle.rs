@@ -56,6 +56,14 @@ impl Journal {
     pub fn resolve(&mut self, run: &Run, word: Word, rows: Option<&[(u64, u64)]>) -> Result<u64, Error> {
         let all = [(1, run.counts.rows)];
         let ranges = rows.unwrap_or(&all);
+        // Keys follow each other from run to run: beyond the last row are another run's.
+        if let Some((first, _)) = ranges.iter().find(|(first, last)| *first == 0 || *last > run.counts.rows) {
+            let odd = if *first == 0 { 0 } else { (*first).max(run.counts.rows + 1) };
+            return Err(Error::Usage(format!(
+                "row {odd} of run {} is not in doubt, so nothing was settled: the run has {} rows",
+                run.key.id, run.counts.rows
+            )));
+        }
         let failed = self.explain("write");
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let mut settled = 0;
