@@ -52,7 +52,7 @@ pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
             rows(found)
         ));
     }
-    spooled::sweep(&spooled::make_folder(&journal)?)?;
+    spooled::sweep(&mut journal)?;
     Ok(Held { journal, account })
 }
 
