@@ -212,13 +212,15 @@ impl Journal {
             .map_err(self.explain("read"))
     }
 
-    /// Whether a later run of the same desk applied anything.
+    /// Whether another run has changed the desk, or may have, since this one was worked on: a newer run, or an older
+    /// one that was gone on with afterwards.
     pub fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {
         self.conn
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
-                     WHERE url = ?1 AND email = ?2 AND run.id > ?3 AND applied > 0)",
-                params![run.desk.url, run.desk.account_email, run.key.id],
+                     WHERE url = ?1 AND email = ?2 AND run.id <> ?3 AND (run.id > ?3 OR ended_ms > ?4)
+                         AND applied + in_doubt > 0)",
+                params![run.desk.url, run.desk.account_email, run.key.id, run.ended_ms],
                 |row| row.get(0),
             )
             .map_err(self.explain("read"))

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY};
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_MACHINE};
 use deskload::sandbox::{Fate, Reply, When};
 
 use crate::support::{Bench, closing_time, one_at_a_time};
@@ -53,4 +53,17 @@ fn half_written_reports_are_swept_up_by_the_next_one() {
     bench.run(&["report"]).code(EXIT_DONE);
     let left = names(&bench, "deskload-reports/run-1");
     assert_eq!(left, [".journal", ".tmpNEW", "failures.csv", "summary.json"]);
+}
+
+#[test]
+fn the_original_file_brings_back_a_spool_that_is_gone() {
+    let bench = Bench::scripted([closing_time(3)]);
+    bench.rows(1..=6);
+    bench.run(&one_at_a_time("rows.csv", &[])).code(EXIT_EARLY);
+    fs::remove_file(bench.path(SPOOLS).join("run-1.spool")).unwrap();
+    bench.run(&["resume"]).code(EXIT_MACHINE).says("is gone").says("deskload run FILE");
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [6, 0, 0, 0, 0, 0]);
+    let judge = bench.judge();
+    assert_eq!((judge.applied, judge.applied_twice, judge.requests), (6, 0, 7));
 }
