@@ -112,7 +112,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
 
     let spooled = Spooled::open(&journal, &run)?.ok_or("no spool")?;
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
-    let todo = Todo::new(journal.open_again()?, &run, spooled, mapping)?;
+    let todo = Todo::new(journal.open_again()?, &run, spooled, mapping, false)?;
     let connection = Connection {
         url: url.parse()?,
         account_email: desk.account_email.clone(),
@@ -139,8 +139,8 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
         source: Source::spawn(todo)?,
         lanes: Lanes::starting_at(run.cursor),
         pace: Pace::new(&[], None)?,
-        breaker: Breaker::new(limits, fastrand::Rng::new()),
-        doubts: std::collections::HashSet::new(),
+        breaker: Breaker::new(limits, fastrand::Rng::new(), 0),
+        doubts: std::collections::HashMap::new(),
         concurrency,
         marked_max,
         counts: run.counts,

@@ -97,8 +97,10 @@ pub struct Limits {
 pub enum Decision {
     /// It has its outcome.
     Settle(Ending),
-    /// Not applied, or in doubt and a person said to send it again: it goes again in its turn.
+    /// Not applied: it goes again in its turn.
     Again(Note),
+    /// In doubt, and a person said beforehand to send such rows again.
+    Resend(Note),
     /// Not applied, and refused too often: its ticket rests for this invocation.
     Rest(Note),
     /// Not applied; a new token may help. If there is none to be had, stop.
@@ -136,15 +138,15 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Begins an invocation. `rng` is for the jitter.
+    /// Begins an invocation. `rng` is for the jitter; `invalid` rows were found by this invocation's first pass.
     #[must_use]
-    pub const fn new(limits: Limits, rng: fastrand::Rng) -> Self {
+    pub const fn new(limits: Limits, rng: fastrand::Rng, invalid: u64) -> Self {
         Self {
             limits,
             rng,
             applied: 0,
-            settled: 0,
-            bad: 0,
+            settled: invalid,
+            bad: invalid,
             passed: 0,
             forbidden_in_a_row: 0,
             redirected_in_a_row: 0,
@@ -197,9 +199,12 @@ impl Breaker {
                 self.went_through(pace);
                 self.settle(Ending::Failed(note))
             }
-            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe),
+            Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe, pace),
             Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
-            Verdict::NotSent(note) => self.not_sent(note, probe),
+            Verdict::NotSent(note) => {
+                self.step_back(probe, false, pace);
+                Decision::Again(note)
+            }
             Verdict::Credentials(note) => {
                 let stop = credentials_refused(&note);
                 Decision::Renew(note, stop)
@@ -237,7 +242,7 @@ impl Breaker {
     pub fn too_many_failures(&self) -> Option<Error> {
         self.limits.max_failures.is_reached(self.bad, self.settled).then(|| {
             Error::TooManyFailures(format!(
-                "{} of the {} rows settled now are failed or in doubt, more than --max-failures {} allows; \
+                "{} of the {} rows settled now are failed, invalid or in doubt, more than --max-failures {} allows; \
                  read the report, then give the same command again",
                 self.bad, self.settled, self.limits.max_failures
             ))
@@ -261,30 +266,30 @@ impl Breaker {
         self.paused_at_progress = pace.paused_total();
     }
 
-    fn in_doubt(&mut self, lost: bool, note: Note, row: &mut Row, probe: bool) -> Decision {
+    fn in_doubt(&mut self, lost: bool, note: Note, row: &mut Row, probe: bool, pace: &Pace) -> Decision {
         if lost || probe {
-            self.step_back(probe, true);
+            self.step_back(probe, true, pace);
         }
         if self.limits.resends && row.doubts < self.limits.retries {
             row.doubts += 1;
-            return Decision::Again(note);
+            return Decision::Resend(note);
         }
         self.settle(Ending::InDoubt(note))
     }
 
-    fn not_sent(&mut self, note: Note, probe: bool) -> Decision {
-        self.step_back(probe, false);
-        Decision::Again(note)
+    /// When trouble began. A pause that is under way is not held against the desk's time.
+    fn troubled(&mut self, pace: &Pace) -> Instant {
+        *self.troubled_since.get_or_insert_with(|| pace.paused_until().unwrap_or_else(Instant::now))
     }
 
     /// Whether to stop waiting for the desk, and what to say then.
     #[must_use]
     pub fn gives_up(&self) -> Option<Error> {
         self.is_hopeless().then(|| {
-            Error::Early(
-                "the desk does not answer; nothing is lost, and the same command goes on when it is back"
-                    .to_owned(),
-            )
+            let why = if self.away.is_some() { "does not answer" } else { "keeps asking to come back later" };
+            Error::Early(format!(
+                "the desk {why}; nothing is lost, and the same command goes on another time"
+            ))
         })
     }
 
@@ -295,9 +300,8 @@ impl Breaker {
 
     /// From now on one request at a time, with growing waits. What was lost at once counts once: only a probe,
     /// or the first trouble, moves this.
-    fn step_back(&mut self, probe: bool, in_doubt: bool) {
-        let now = Instant::now();
-        let since = *self.troubled_since.get_or_insert(now);
+    fn step_back(&mut self, probe: bool, in_doubt: bool, pace: &Pace) {
+        let since = self.troubled(pace);
         if self.away.is_some() && !probe {
             return;
         }
@@ -305,7 +309,7 @@ impl Breaker {
         let doubts = self.away.as_ref().map_or(0, |away| away.in_doubt) + u32::from(probe && in_doubt);
         let wait = self.backoff(probes);
         // The last probe leaves when patience ends, not long before.
-        let probe_at = (now + wait).min(since + self.limits.patience);
+        let probe_at = (Instant::now() + wait).min(since + self.limits.patience);
         self.away = Some(Away { probe_at, probes, in_doubt: doubts });
     }
 
@@ -316,7 +320,7 @@ impl Breaker {
     }
 
     fn throttled(&mut self, wait: Option<Duration>, note: Note, row: &mut Row, pace: &mut Pace) -> Decision {
-        self.away = None;
+        // A desk that was away stays so until something goes through: a 429 between two losses proves little.
         // "Now" is believed once; to who says so again while nothing goes through, our own backoff is kinder.
         let wait = wait.filter(|wait| !wait.is_zero() || self.troubled_since.is_none());
         if let Some(wait) = wait {
@@ -324,7 +328,15 @@ impl Breaker {
                 let stop = come_back(wait, self.limits.max_wait);
                 return Decision::Stop(note, stop);
             }
+            let until = |pace: &Pace| pace.paused_until().unwrap_or_else(Instant::now);
+            let before = until(pace);
             pace.pause(wait);
+            // Announced pauses do not count toward patience, and those that overlap are waited for once; what
+            // passes between them does.
+            match &mut self.troubled_since {
+                Some(since) => *since += until(pace).saturating_duration_since(before),
+                None => _ = self.troubled(pace),
+            }
             let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
             if paused + wait > self.limits.max_wait * PAUSES_MAX {
                 let stop = Error::Early(format!(
@@ -334,11 +346,8 @@ impl Breaker {
                 ));
                 return Decision::Stop(note, stop);
             }
-            // Announced pauses do not count toward patience; what passes between them does.
-            let since = self.troubled_since.get_or_insert_with(Instant::now);
-            *since = since.checked_add(wait).unwrap_or(*since);
         } else if pace.paused_until().is_none() {
-            self.troubled_since.get_or_insert(Instant::now());
+            self.troubled(pace);
             let wait = self.backoff(self.unannounced_pauses);
             self.unannounced_pauses += 1;
             pace.pause(wait);
@@ -375,3 +384,6 @@ fn come_back(wait: Duration, max_wait: Duration) -> Error {
         crate::text::duration(max_wait)
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! One ticket at a time, in file order.
 //!
 //! A ticket that has a row under way has a lane, and later rows of it queue there. A ticket that is held (a row
-//! of it is in doubt, or rests) lets no more rows through in this invocation. Nothing here waits, sends or
-//! writes; it only says which row may go next.
+//! of it is in doubt, or rests) lets no more rows through in this invocation; one that is closed lets through
+//! those that it has. Nothing here waits, sends or writes; it only says which row may go next.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -124,6 +124,11 @@ impl Lanes {
         waiting
     }
 
+    /// Lets no later rows of this ticket in; those that are in already come before, and go on.
+    pub fn close(&mut self, ticket: TicketId) {
+        self.held.insert(ticket);
+    }
+
     /// The row is about to get its entry, in the batch whose cursor is asked for next.
     pub fn entered(&mut self, row: u64) {
         self.without_entry.remove(&row);
@@ -213,4 +218,24 @@ mod tests {
         }
         assert_eq!(number, 4);
     }
+
+    #[test]
+    fn a_closed_ticket_lets_through_what_it_has_and_nothing_more() {
+        let mut lanes = Lanes::starting_at(1);
+        for (number, ticket) in [(1, 7), (2, 7)] {
+            lanes.admit(row(number, ticket));
+        }
+        let ticket = row(1, 7).update.ticket();
+        lanes.close(ticket);
+        assert!(matches!(lanes.admit(row(3, 7)), Admitted::Held(_)));
+        assert_eq!(numbers(&mut lanes), [1]);
+        lanes.done(ticket);
+        assert_eq!(numbers(&mut lanes), [2]);
+        lanes.done(ticket);
+        assert!(lanes.is_empty());
+        assert!(matches!(lanes.admit(row(4, 7)), Admitted::Held(_)), "it stays closed");
+    }
 }
+
+#[cfg(test)]
+mod properties;

@@ -78,11 +78,11 @@ impl Newer {
         {
             let place = Place { run: origin.run, row: origin.row };
             match state {
-                State::InDoubt => return Ok(Some(Turn::Hold)),
+                State::InDoubt => return Ok(Some(Turn::Hold(place))),
                 // The very same update has been settled there since, by `retry` or by a person's word.
                 State::Applied | State::Skipped if same => return Ok(Some(turn(&Later::Superseded(place)))),
                 // It is going to be sent there.
-                State::Pending | State::Sending if same => return Ok(Some(Turn::Hold)),
+                State::Pending | State::Sending if same => return Ok(Some(Turn::Hold(place))),
                 _ => {}
             }
         }
@@ -122,7 +122,7 @@ fn turn(later: &Later) -> Turn {
     };
     match *later {
         Later::Nothing => Turn::Send,
-        Later::Blocked(_) => Turn::Hold,
+        Later::Blocked(place) => Turn::Hold(place),
         Later::Superseded(place) => Turn::Settle(Unsent::Skipped(note(
             Reason::Superseded,
             "a later row has set all of its fields",

@@ -11,7 +11,7 @@
 //! When the journal cannot write, nothing more is sent: what is in flight is waited for, and found in doubt by
 //! the next start. A row counts once its outcome is committed.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -25,9 +25,10 @@ use crate::breaker::{Breaker, Decision};
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::journal::fingerprint::SameUpdate;
+use crate::journal::later::Place;
 use crate::journal::runs::Counts;
-use crate::journal::state::{Ending, Note, Permit, Sent, Unsent};
-use crate::journal::transitions::Batch;
+use crate::journal::state::{Ending, Note, Permit, Sent};
+use crate::journal::transitions::{Batch, Committed};
 use crate::journal::writer::{Commit, Writer};
 use crate::lanes::{Admitted, Lanes};
 use crate::pace::{LEAD, Pace};
@@ -57,7 +58,7 @@ pub struct Parts<'a, D> {
     /// What trouble means.
     pub breaker: Breaker,
     /// Updates that are in doubt in some run of this desk: the same update waits with them.
-    pub doubts: HashSet<SameUpdate>,
+    pub doubts: HashMap<SameUpdate, Place>,
     /// Requests under way at once, at most.
     pub concurrency: usize,
     /// Rows marked as sending at once, at most; above `concurrency`, or the desk waits for each commit.
@@ -77,11 +78,27 @@ pub struct Driven {
     pub writer: Writer,
     /// The bar or the lines, to be taken down.
     pub progress: Progress,
+    /// How it ended.
+    pub ended: Ended,
+    /// The journal could not be written: nothing on disk may be touched any more.
+    pub broken: bool,
+}
+
+/// Why nothing more is sent, and what keeps rows pending.
+#[derive(Debug, Default)]
+pub struct Ended {
     /// What stopped it; `None` if it came to the end of its rows.
     pub stopped: Option<Error>,
     /// Rows whose ticket rests, because the desk kept asking to come back later.
     pub resting: u64,
+    /// Whether rows wait for one in doubt, in this run or another.
+    pub holding: bool,
+    /// A row of another run that some wait for.
+    pub waits_for: Option<Place>,
 }
+
+/// Waiting for a new token.
+type Renewing<'a> = LocalBoxFuture<'a, Result<(), Error>>;
 
 /// A request that has come back.
 struct Landed {
@@ -108,14 +125,14 @@ pub struct Pipeline<'a, D> {
     in_flight: FuturesUnordered<LocalBoxFuture<'a, Landed>>,
     /// Rows marked as sending, or about to be, whose outcome is not committed.
     open: usize,
-    /// How the batch under way changes the counts.
-    committing: Counts,
     /// Outcomes in the batch before: as many are likely to land during the next commit.
     landed_lately: usize,
+    /// How often the token was renewed, and how many rows were applied by then.
     renewals: u32,
-    resting: u64,
+    applied_at_renewal: u64,
+    renewing: Option<Renewing<'a>>,
     paused_told: Duration,
-    stopped: Option<Error>,
+    ended: Ended,
     broken: bool,
 }
 
@@ -133,19 +150,19 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             permits: VecDeque::new(),
             in_flight: FuturesUnordered::new(),
             open: 0,
-            committing: Counts::default(),
             landed_lately: 0,
             renewals: 0,
-            resting: 0,
+            applied_at_renewal: 0,
+            renewing: None,
             paused_told: Duration::ZERO,
-            stopped: None,
+            ended: Ended::default(),
             broken: false,
         }
     }
 
     /// Sends what is left, until the end, a stop or a signal; then finishes what is in flight.
     pub async fn run(mut self) -> Driven {
-        let mut commit: Option<LocalBoxFuture<'static, Result<Vec<Permit>, Error>>> = None;
+        let mut commit: Option<LocalBoxFuture<'static, Result<Committed, Error>>> = None;
         loop {
             self.admit(); //                                         rows  → lanes
             self.want(); //                                          lanes → intents
@@ -156,15 +173,19 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             if self.is_over() && commit.is_none() {
                 break;
             }
-            let (reading, draining) = (self.wants_rows(), self.stopped.is_some());
+            let (reading, draining) = (self.wants_rows(), self.ended.stopped.is_some());
             let wake = self.wake_at(commit.is_some());
             tokio::select! {
                 biased;
                 signal = self.parts.shutdown.wait(), if !draining => self.stop(Error::Interrupted(signal)),
-                Some(landed) = self.in_flight.next() => self.take_in(landed).await,
-                permits = wait_for(&mut commit), if commit.is_some() => {
+                Some(landed) = self.in_flight.next() => self.take_in(landed),
+                done = wait_for(&mut commit), if commit.is_some() => {
                     commit = None;
-                    self.committed(permits);
+                    self.committed(done);
+                }
+                renewed = wait_for(&mut self.renewing), if self.renewing.is_some() => {
+                    self.renewing = None;
+                    self.renewed(renewed);
                 }
                 rows = self.parts.source.more(), if reading => self.take_rows(rows),
                 () = tokio::time::sleep_until(wake) => self.tell(),
@@ -173,8 +194,8 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         Driven {
             writer: self.parts.writer,
             progress: self.parts.progress,
-            stopped: self.stopped,
-            resting: self.resting,
+            ended: self.ended,
+            broken: self.broken,
         }
     }
 
@@ -187,7 +208,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     }
 
     fn wants_rows(&self) -> bool {
-        self.stopped.is_none() && !self.read_all && self.read.is_empty() && self.has_room()
+        self.ended.stopped.is_none() && !self.read_all && self.read.is_empty() && self.has_room()
     }
 
     fn has_room(&self) -> bool {
@@ -196,7 +217,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
 
     /// Rows that were read go into their tickets' lanes; those that must wait for a person are set aside.
     fn admit(&mut self) {
-        while self.stopped.is_none() && self.has_room() {
+        while self.ended.stopped.is_none() && self.has_room() {
             let Some(row) = self.read.pop_front() else { return };
             let ticket = row.update.ticket();
             if let Turn::Settle(ending) = &row.turn {
@@ -204,25 +225,32 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 self.batch.unsent.push((row.intent(), ending.clone()));
                 continue;
             }
-            if row.turn == Turn::Hold || self.parts.doubts.contains(&row.fingerprint.same_update(ticket)) {
-                // The same update may have arrived already; the ticket's later rows must not overtake it.
-                let waiting = self.parts.lanes.hold(ticket);
-                self.set_aside(waiting);
+            let before = match row.turn {
+                Turn::Hold(place) => Some(place),
+                _ => self.parts.doubts.get(&row.fingerprint.same_update(ticket)).copied(),
+            };
+            if before.is_some() {
+                // The same update may have arrived already, or is going to; later rows must not overtake it.
+                self.parts.lanes.close(ticket);
+                self.ended.waits_for = self.ended.waits_for.or(before);
             }
             if let Admitted::Held(row) = self.parts.lanes.admit(row) {
+                self.ended.holding = true;
                 self.set_aside([*row]);
             }
         }
     }
 
-    /// Rows that do not go in this invocation get an entry, because the cursor passes them.
+    /// Rows that do not go in this invocation get an entry if they have none, because the cursor passes them.
     fn set_aside(&mut self, rows: impl IntoIterator<Item = Row>) {
-        self.batch.set_aside.extend(rows.into_iter().map(|row| row.intent()));
+        let new = rows.into_iter().filter(|row| !row.has_entry);
+        self.batch.set_aside.extend(new.map(|row| row.intent()));
     }
 
     /// Ready rows ask for permits, as many as the bounds and the pace allow.
     fn want(&mut self) {
-        if self.stopped.is_some() || self.parts.pace.due() > Instant::now() + LEAD {
+        let idle = self.ended.stopped.is_some() || self.renewing.is_some();
+        if idle || self.parts.pace.due() > Instant::now() + LEAD {
             return;
         }
         let unsent = self.unsent();
@@ -259,29 +287,21 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         self.paused_told = paused;
         self.granting = std::mem::take(&mut self.wanting);
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
-        self.committing = counts(&batch);
         self.open -= batch.outcomes.len() + batch.given_back.len();
         self.parts.writer.commit(batch)
     }
 
     /// The batch is durable: its outcomes count, and its intents are permits.
-    fn committed(&mut self, permits: Result<Vec<Permit>, Error>) {
-        match permits {
-            Ok(permits) => {
+    fn committed(&mut self, done: Result<Committed, Error>) {
+        match done {
+            Ok(Committed { permits, counts }) => {
                 let rows = std::mem::take(&mut self.granting);
                 self.permits.extend(permits.into_iter().zip(rows).map(|(permit, row)| {
                     let row = Row { attempts: permit.attempt(), has_entry: true, ..row };
                     (permit, row)
                 }));
-                let new = std::mem::take(&mut self.committing);
-                self.parts.breaker.committed(new.applied);
-                let counts = &mut self.parts.counts;
-                counts.applied += new.applied;
-                counts.failed += new.failed;
-                counts.in_doubt += new.in_doubt;
-                counts.skipped += new.skipped;
-                let settled = new.applied + new.failed + new.in_doubt + new.skipped;
-                counts.pending = counts.pending.saturating_sub(settled);
+                self.parts.breaker.committed(counts.applied.saturating_sub(self.parts.counts.applied));
+                self.parts.counts = counts;
                 self.tell();
             }
             Err(error) => {
@@ -297,7 +317,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     fn send(&mut self) {
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
         let paused = self.parts.pace.due() > Instant::now() + LEAD;
-        let useless = self.stopped.is_some() || paused || slots == 0;
+        let useless = self.ended.stopped.is_some() || self.renewing.is_some() || paused || slots == 0;
         while let Some((permit, row)) = self.permits.pop_front() {
             if useless || permit.age() > PERMIT_AGE_MAX {
                 self.give_back(permit, row);
@@ -319,7 +339,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     }
 
     /// A request has come back: what it means for its row, its ticket and the run.
-    async fn take_in(&mut self, landed: Landed) {
+    fn take_in(&mut self, landed: Landed) {
         let Landed { mut row, probe, renewals, answer } = landed;
         let Some(Answer { sent, verdict, latency }) = answer else {
             return self.stop(Error::Machine(format!(
@@ -334,6 +354,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 if matches!(ending, Ending::InDoubt(_)) {
                     // A late arrival must not overwrite what later rows of this ticket ask for.
                     let waiting = self.parts.lanes.hold(ticket);
+                    self.ended.holding |= !waiting.is_empty();
                     self.set_aside(waiting);
                 } else {
                     self.parts.lanes.done(ticket);
@@ -341,8 +362,12 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 self.batch.outcomes.push(sent.settle(ending, latency));
             }
             Decision::Again(note) => self.again(row, sent, note, latency),
+            Decision::Resend(note) => {
+                self.batch.outcomes.push(sent.settle(Ending::InDoubt(note), latency));
+                self.parts.lanes.again(Row { resend: true, ..row });
+            }
             Decision::Rest(note) => {
-                self.resting += 1;
+                self.ended.resting += 1;
                 let waiting = self.parts.lanes.hold(row.update.ticket());
                 self.set_aside(waiting);
                 self.batch.outcomes.push(sent.settle(Ending::NotApplied(note), latency));
@@ -350,10 +375,8 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             Decision::Renew(note, refused) => {
                 self.again(row, sent, note, latency);
                 // Others that left with the old token come back refused, too; they say nothing of the new one.
-                if renewals == self.renewals
-                    && let Err(error) = self.renew(refused).await
-                {
-                    self.stop(error);
+                if renewals == self.renewals {
+                    self.renew(refused);
                 }
             }
             Decision::Stop(note, error) => {
@@ -376,19 +399,34 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         self.parts.lanes.again(row);
     }
 
-    /// Asks once for a new token; a desk that refuses the new one as well ends the run.
-    async fn renew(&mut self, refused: Error) -> Result<(), Error> {
-        if self.renewals > 0 || !self.parts.desk.renew_credentials().await? {
-            return Err(refused);
+    /// Asks once for a new token, while what is in flight goes on; a desk that refuses the new one before it has
+    /// applied anything ends the run.
+    fn renew(&mut self, refused: Error) {
+        if self.renewing.is_some() {
+            return;
+        }
+        let applied = self.parts.counts.applied;
+        if self.renewals > 0 && applied == self.applied_at_renewal {
+            return self.stop(refused);
         }
         self.renewals += 1;
-        Ok(())
+        self.applied_at_renewal = applied;
+        let asked = self.parts.desk.renew_credentials();
+        self.renewing = Some(
+            asked.map(|asked| asked.and_then(|new| if new { Ok(()) } else { Err(refused) })).boxed_local(),
+        );
+    }
+
+    fn renewed(&mut self, renewed: Result<(), Error>) {
+        if let Err(error) = renewed {
+            self.stop(error);
+        }
     }
 
     /// Nothing new is sent from now on. The gravest reason is the one that is told.
     fn stop(&mut self, error: Error) {
         tracing::debug!(%error, "stopping");
-        self.stopped = Some(match self.stopped.take() {
+        self.ended.stopped = Some(match self.ended.stopped.take() {
             Some(before) => before.graver(error),
             None => error,
         });
@@ -401,7 +439,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
 
     fn is_over(&self) -> bool {
         let nothing_left = self.read_all && self.read.is_empty() && self.parts.lanes.is_empty();
-        (self.stopped.is_some() || nothing_left)
+        (self.ended.stopped.is_some() || nothing_left)
             && self.in_flight.is_empty()
             && self.permits.is_empty()
             && (self.broken || self.batch.is_empty())
@@ -411,6 +449,9 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     /// that what is shown stays true.
     fn wake_at(&self, committing: bool) -> Instant {
         let tick = Instant::now() + Duration::from_secs(1);
+        if self.ended.stopped.is_some() || self.renewing.is_some() {
+            return tick;
+        }
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
         if slots == 0 {
             return self.parts.breaker.probe_at().map_or(tick, |probe_at| probe_at.min(tick));
@@ -422,7 +463,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         if !self.permits.is_empty() {
             return due.min(tick);
         }
-        if self.parts.lanes.ready() > 0 && !committing && self.stopped.is_none() {
+        if self.parts.lanes.ready() > 0 && !committing {
             return due.checked_sub(LEAD).unwrap_or(due).min(tick);
         }
         tick
@@ -456,24 +497,4 @@ async fn wait_for<F: Future + Unpin>(commit: &mut Option<F>) -> F::Output {
         Some(commit) => commit.await,
         None => std::future::pending().await,
     }
-}
-
-/// What a batch adds to the counts once it is committed.
-fn counts(batch: &Batch) -> Counts {
-    let mut counts = Counts::default();
-    for outcome in &batch.outcomes {
-        match outcome.ending() {
-            Ending::Applied => counts.applied += 1,
-            Ending::Failed(_) => counts.failed += 1,
-            Ending::InDoubt(_) => counts.in_doubt += 1,
-            Ending::NotApplied(_) => {}
-        }
-    }
-    for (_, ending) in &batch.unsent {
-        match ending {
-            Unsent::Skipped(_) => counts.skipped += 1,
-            Unsent::Failed(_) => counts.failed += 1,
-        }
-    }
-    counts
 }

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -291,7 +292,7 @@ fn token(args: &DeskArgs) -> Result<(Token, Option<Renew>), Error> {
     }
     if let Some(command) = args.token_command.clone() {
         let token = token_from_command(&command)?;
-        return Ok((token, Some(Box::new(move || token_from_command(&command)))));
+        return Ok((token, Some(Arc::new(move || token_from_command(&command)))));
     }
     let variable = env::var(TOKEN_VARIABLE).ok().and_then(Token::new);
     variable.map(|token| (token, None)).ok_or_else(|| {

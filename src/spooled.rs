@@ -21,12 +21,17 @@ use crate::journal::Journal;
 use crate::journal::runs::{Run, RunKey};
 use crate::journal::state::State;
 
+/// What the name of a spool that was cut down has after the run's own.
+const CUT: &str = ".cut";
+
 /// The rows of one run.
 #[derive(Debug)]
 pub struct Spooled {
     run: RunKey,
     records: Records,
     record: Record,
+    /// Each row that was kept has a mark; the others are gone.
+    is_cut: bool,
 }
 
 impl Spooled {
@@ -47,7 +52,7 @@ impl Spooled {
             )));
         }
         let records = Records::open(&path, &run.layout)?;
-        Ok(Some(Self { run: run.key, records, record: Record::new() }))
+        Ok(Some(Self { run: run.key, records, record: Record::new(), is_cut: name.contains(CUT) }))
     }
 
     /// The columns; `None` for JSONL.
@@ -58,8 +63,10 @@ impl Spooled {
 
     /// The row with this number. Rows in order cost one reading of the spool.
     pub fn at(&mut self, journal: &Journal, number: u64) -> Result<&Record, Error> {
-        if self.record.number() + 1 != number {
-            let mark = journal.mark_before(self.run, number)?.ok_or_else(|| missing(number))?;
+        if self.is_cut || self.record.number() + 1 != number {
+            let mark = journal.mark_before(self.run, number)?;
+            let mark =
+                mark.filter(|mark| !self.is_cut || mark.row == number).ok_or_else(|| missing(number))?;
             let reading = self.record.number() + 1;
             if reading > number || mark.row > reading || self.record.number() == 0 {
                 self.records.seek(&mark)?;
@@ -145,11 +152,9 @@ pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
     })?;
     // A kill here leaves a spool that no run names: the next start sweeps it up, as one for another account may
     // have done just now.
-    match old
-        .filter(|old| name.is_none_or(|name| !old.ends_with(name)))
-        .map(|old| (fs::remove_file(&old), old))
-    {
-        Some((Err(error), old)) if error.kind() != io::ErrorKind::NotFound => {
+    let Some(old) = old.filter(|old| name.is_none_or(|name| !old.ends_with(name))) else { return Ok(()) };
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::file("remove the spool", &old, &error))
         }
         _ => Ok(()),
@@ -158,8 +163,8 @@ pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
 
 /// A name that the spool of this run has not had: counted on from the one it has.
 fn cut_name(run: &Run) -> String {
-    let before = run.spool.as_deref().and_then(|name| name.split(".cut").nth(1)).and_then(|n| n.parse().ok());
-    format!("{}.cut{}", Run::spool_name(run.key.id), before.map_or(1, |before: u64| before + 1))
+    let before = run.spool.as_deref().and_then(|name| name.split(CUT).nth(1)).and_then(|n| n.parse().ok());
+    format!("{}{CUT}{}", Run::spool_name(run.key.id), before.map_or(1, |before: u64| before + 1))
 }
 
 /// Copies the rows that are failed, invalid or in doubt. `None`: there are none.
@@ -275,3 +280,6 @@ fn is_left_over(entry: &DirEntry, named: &HashSet<String>) -> bool {
     }
     name.starts_with("run-") && name.contains(".spool") && !named.contains(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
+use crate::journal::later::Place;
 use crate::journal::reader::Entry;
 use crate::journal::runs::{Run, RunKey};
 use crate::journal::state::{Intent, State, Unsent};
@@ -31,6 +32,8 @@ pub struct Row {
     pub attempts: u32,
     /// Whether the journal has an entry for it.
     pub has_entry: bool,
+    /// Whether it is in doubt, and a person said to send it again.
+    pub resend: bool,
     /// Size of its record, for the bound on reading ahead.
     pub bytes: usize,
     /// What stands against sending it.
@@ -50,8 +53,8 @@ pub enum Turn {
     Send,
     /// Later rows have said all of it, or a part.
     Settle(Unsent),
-    /// A row in doubt stands before it.
-    Hold,
+    /// It waits for that row, which is in doubt or about to be sent.
+    Hold(Place),
 }
 
 impl Row {
@@ -63,6 +66,7 @@ impl Row {
             ticket: self.update.ticket(),
             fingerprint: self.fingerprint.clone(),
             attempts: self.attempts,
+            resend: self.resend,
         }
     }
 }
@@ -72,6 +76,8 @@ pub struct Todo {
     journal: Journal,
     run: RunKey,
     rows: u64,
+    /// Whether rows in doubt are left, too.
+    resends: bool,
     cursor: u64,
     spooled: Spooled,
     mapping: Mapping,
@@ -87,14 +93,21 @@ pub struct Todo {
 }
 
 impl Todo {
-    /// Begins reading. `journal` is a connection of its own.
-    pub fn new(journal: Journal, run: &Run, spooled: Spooled, mapping: Mapping) -> Result<Self, Error> {
+    /// Begins reading. `journal` is a connection of its own; with `resends`, rows in doubt are left, too.
+    pub fn new(
+        journal: Journal,
+        run: &Run,
+        spooled: Spooled,
+        mapping: Mapping,
+        resends: bool,
+    ) -> Result<Self, Error> {
         let newer = Newer::new(&journal, run)?;
         Ok(Self {
             newer,
             journal,
             run: run.key,
             rows: run.counts.rows,
+            resends,
             cursor: run.cursor,
             spooled,
             mapping,
@@ -117,7 +130,7 @@ impl Todo {
                 return Ok(None);
             }
             let entry = self.entry_of(number)?;
-            if entry.is_some_and(|entry| entry.state != State::Pending) {
+            if entry.is_some_and(|entry| !self.is_left(entry)) {
                 self.last = number;
                 continue;
             }
@@ -125,10 +138,14 @@ impl Todo {
         }
     }
 
+    fn is_left(&self, entry: Entry) -> bool {
+        entry.state == State::Pending || (self.resends && entry.state == State::InDoubt)
+    }
+
     fn next_below(&mut self) -> Result<Option<Entry>, Error> {
         let Some(page) = &mut self.below else { return Ok(None) };
         if page.is_empty() {
-            *page = self.journal.pending_page(self.run, self.last, self.cursor)?.into();
+            *page = self.journal.left_page(self.run, self.last, self.cursor, self.resends)?.into();
         }
         let entry = page.pop_front();
         if let Some(entry) = entry {
@@ -154,7 +171,7 @@ impl Todo {
 
     fn read(&mut self, number: u64, entry: Option<Entry>) -> Result<Row, Error> {
         self.last = number;
-        let record = self.spooled.at(&self.journal, number)?;
+        let record = self.spooled.at(&self.journal, number).map_err(spoiled)?;
         let mapped = self.mapping.update(record).map_err(|complaint| {
             // The first pass journaled every invalid row, with the same mapping and the same bytes.
             let why = match complaint {
@@ -182,11 +199,22 @@ impl Todo {
             fingerprint,
             attempts: entry.map_or(0, |entry| entry.attempts),
             has_entry: entry.is_some(),
+            resend: entry.is_some_and(|entry| entry.state == State::InDoubt),
             turn,
             refusals: 0,
             doubts: 0,
             refused_at: 0,
         })
+    }
+}
+
+/// The first pass read the same bytes to their end: what cannot be read now was changed since.
+fn spoiled(error: Error) -> Error {
+    match error {
+        Error::Input(why) => {
+            Error::Machine(format!("the spool beside the journal was changed: {why}; nothing more is sent"))
+        }
+        other => other,
     }
 }
 
@@ -253,26 +281,4 @@ fn chunk(todo: &mut Todo) -> Result<Vec<Row>, Error> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::ticket::{Changes, TicketId};
-
-    /// A row for the tests of whatever comes after the spool.
-    pub(crate) fn row(number: u64, ticket: u64) -> Row {
-        let changes = Changes { staff: Some(format!("ST{number}")), ..Changes::default() };
-        let fingerprint = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
-        let ticket = TicketId::parse(&ticket.to_string()).unwrap();
-        Row {
-            number,
-            update: TicketUpdate::new(ticket, changes).unwrap(),
-            fingerprint,
-            attempts: 0,
-            has_entry: false,
-            turn: Turn::Send,
-            bytes: 20,
-            refusals: 0,
-            doubts: 0,
-            refused_at: 0,
-        }
-    }
-}
+pub(crate) mod tests;

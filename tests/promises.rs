@@ -5,7 +5,7 @@
 //! the promise, the desk's clock is read, and nobody waits by sleeping. See `support` for the bench.
 //!
 //! `DESKLOAD_TEST_ROWS=20000` sets how many rows the whole way is tried with (5,000 in debug builds, 20,000 in
-//! release). `cargo test --release --test promises -- --ignored` adds the pace of 1,000 a second.
+//! release). The pace of 1,000 a second is tried in release alone: `cargo test --release --test promises`.
 #![expect(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
 mod support;

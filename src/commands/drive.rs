@@ -3,7 +3,7 @@
 //! The account is held from before the journal is trusted until after the last report. Whatever stops the
 //! sending, the reports are written; a report that cannot be written does not hide why the run stopped.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::fingerprint::SameUpdate;
+use crate::journal::later::Place;
 use crate::journal::runs::Run;
-use crate::journal::settle::Word;
 use crate::journal::writer::Writer;
 use crate::lanes::Lanes;
 use crate::mapping::Mapping;
 use crate::pace::Pace;
-use crate::pipeline::{Driven, Parts, Pipeline};
+use crate::pipeline::{Driven, Ended, Parts, Pipeline};
 use crate::progress::Progress;
 use crate::report::{self, Files, summary};
 use crate::settings::{SendSettings, Show};
@@ -67,29 +67,24 @@ pub fn drive(
     let Held { mut journal, account } = held;
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
-    let run = &send_doubts_again(&mut journal, run, settings)?;
     journal.begin_invocation(run.key)?;
     shutdown.begin_sending();
     announce(run, settings);
     let began = Instant::now();
     let driven = send(journal, run, settings, shutdown)?;
-    let Driven { writer, progress, stopped, resting } = driven;
+    let Driven { writer, progress, ended, broken } = driven;
     progress.finish();
+    if broken {
+        // What is on disk after a failed commit is anybody's guess: leave it to the next start.
+        writer.abandon();
+        return ended.stopped.map_or(Ok(()), Err);
+    }
     let mut journal = writer.close()?;
     let headline = format!("run {}, worked on for {}", run.key.id, duration(began.elapsed()));
-    let ended = finish(&mut journal, run, stopped, resting, settings, &headline, again);
+    let ended = finish(&mut journal, run, ended, settings, &headline, again);
     let closed = journal.close();
     drop(account);
     ended.and(closed)
-}
-
-/// `--in-doubt resend` is a person's word on the rows that were found in doubt, too.
-fn send_doubts_again(journal: &mut Journal, run: &Run, settings: &SendSettings) -> Result<Run, Error> {
-    if settings.limits.resends && run.counts.in_doubt > 0 {
-        let again = journal.resolve(run, Word::Resend, None)?;
-        say(&format!("{} in doubt will be sent again, as --in-doubt resend says", rows(again)));
-    }
-    reload(journal, run)
 }
 
 /// What is about to happen, in a line.
@@ -109,6 +104,9 @@ fn announce(run: &Run, settings: &SendSettings) {
         thousands(run.counts.rows),
         run.desk.url
     ));
+    if settings.limits.resends && run.counts.in_doubt > 0 {
+        say(&format!("{} in doubt will be sent again, as --in-doubt resend says", rows(run.counts.in_doubt)));
+    }
     if let Some(per_second) = settings.pace.per_second().filter(|_| settings.pace.is_guess) {
         #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
         let left =
@@ -121,12 +119,13 @@ fn announce(run: &Run, settings: &SendSettings) {
 }
 
 fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdown) -> Result<Driven, Error> {
-    let (lanes, doubts) = waiting_for_a_word(&journal, run)?;
+    let resends = settings.limits.resends;
+    let (lanes, doubts) = waiting_for_a_word(&journal, run, resends)?;
     let Some(spooled) = Spooled::open(&journal, run)? else {
         return Ok(nothing_to_send(journal, run));
     };
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
-    let todo = Todo::new(journal.open_again()?, run, spooled, mapping)?;
+    let todo = Todo::new(journal.open_again()?, run, spooled, mapping, resends)?;
     let per_second = settings.pace.per_second();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -139,7 +138,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         writer: Writer::spawn(journal, run.key)?,
         lanes,
         pace: Pace::new(&settings.pace.rates, settings.pace.burst)?,
-        breaker: Breaker::new(settings.limits, fastrand::Rng::new()),
+        breaker: Breaker::new(settings.limits, fastrand::Rng::new(), newly_invalid(run)),
         doubts,
         concurrency: settings.pace.concurrency,
         marked_max: MARKED_PER_SLOT * settings.pace.concurrency,
@@ -159,18 +158,31 @@ fn nothing_to_send(journal: Journal, run: &Run) -> Driven {
     Driven {
         writer: Writer::Inline(Box::new(journal), run.key),
         progress: Progress::None,
-        stopped: None,
-        resting: 0,
+        ended: Ended::default(),
+        broken: false,
     }
 }
 
+/// The invalid rows count as settled in the invocation whose first pass found them.
+fn newly_invalid(run: &Run) -> u64 {
+    let is_new = run.attempts == 0 && run.cursor == 1 && run.exit_code.is_none();
+    if is_new { run.counts.invalid } else { 0 }
+}
+
 /// What is in doubt holds back the later rows of its ticket, and the same update wherever it comes from.
-fn waiting_for_a_word(journal: &Journal, run: &Run) -> Result<(Lanes, HashSet<SameUpdate>), Error> {
+pub fn waiting_for_a_word(
+    journal: &Journal,
+    run: &Run,
+    resends: bool,
+) -> Result<(Lanes, HashMap<SameUpdate, Place>), Error> {
     let mut lanes = Lanes::starting_at(run.cursor);
-    for (ticket, _) in journal.tickets_in_doubt(run.key, run.counts.rows)? {
-        lanes.hold(ticket);
+    // With `--in-doubt resend` they are among the rows to send, in their order.
+    if !resends {
+        for (ticket, _) in journal.tickets_in_doubt(run.key, run.counts.rows)? {
+            lanes.close(ticket);
+        }
     }
-    Ok((lanes, journal.updates_in_doubt(&run.desk)?))
+    Ok((lanes, journal.updates_in_doubt(&run.desk, run.key)?))
 }
 
 /// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
@@ -178,19 +190,17 @@ fn waiting_for_a_word(journal: &Journal, run: &Run) -> Result<(Lanes, HashSet<Sa
 pub(super) fn finish(
     journal: &mut Journal,
     run: &Run,
-    stopped: Option<Error>,
-    resting: u64,
+    ended: Ended,
     settings: &SendSettings,
     headline: &str,
     again: &str,
 ) -> Result<(), Error> {
-    if matches!(stopped, Some(Error::Machine(_))) {
-        // A bug may have left rows on their way: they are in doubt from now on. If the journal cannot be written,
-        // the next start does this, and the error below is told.
-        journal.recover(&run.desk).or_else(|error| if stopped.is_some() { Ok(0) } else { Err(error) })?;
+    if matches!(ended.stopped, Some(Error::Machine(_))) {
+        // A bug may have left rows on their way: they are in doubt from now on.
+        journal.recover(&run.desk)?;
     }
     let run = reload(journal, run)?;
-    let end = ending(&run, stopped, resting);
+    let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
     // Where an end is noted already, this invocation has sent nothing, and the time stays true.
     let noted = match run.ended_ms {
@@ -219,19 +229,26 @@ fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
 }
 
 /// What the invocation ends with, as the design orders it.
-fn ending(run: &Run, stopped: Option<Error>, resting: u64) -> Option<Error> {
+fn ending(run: &Run, ended: Ended) -> Option<Error> {
+    let Ended { stopped, resting, holding, waits_for } = ended;
+    if run.counts.pending > 0 && stopped.is_none() && resting == 0 && !holding {
+        return Some(Error::Machine(format!(
+            "{} were not sent, and nothing held them back: this is a bug in deskload",
+            rows(run.counts.pending)
+        )));
+    }
     let resting = (resting > 0).then(|| {
         Error::Early(format!(
             "the desk kept asking to come back later for {}; the same command sends them another time",
             rows(resting)
         ))
     });
-    let attention = attention(run);
+    let attention = attention(run, holding, waits_for);
     [stopped, resting, attention].into_iter().flatten().reduce(Error::graver)
 }
 
 /// Rows that need a person; those that wait behind a row in doubt are among them.
-pub(super) fn attention(run: &Run) -> Option<Error> {
+pub(super) fn attention(run: &Run, holding: bool, waits_for: Option<Place>) -> Option<Error> {
     let counts = &run.counts;
     let mut parts = Vec::new();
     for (count, word) in
@@ -241,8 +258,10 @@ pub(super) fn attention(run: &Run) -> Option<Error> {
             parts.push(format!("{} {word}", thousands(count)));
         }
     }
-    if counts.pending > 0 {
-        parts.push(format!("{} waiting behind rows in doubt", thousands(counts.pending)));
+    if counts.pending > 0 && holding {
+        let other =
+            waits_for.map_or_else(String::new, |place| format!(" (run {}, row {})", place.run, place.row));
+        parts.push(format!("{} waiting behind rows in doubt{other}", thousands(counts.pending)));
     }
     (!parts.is_empty()).then(|| Error::Attention(format!("rows need a look: {}", parts.join(", "))))
 }

@@ -13,6 +13,7 @@ use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
 use crate::mapping::Mapping;
+use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
 use crate::shutdown::Shutdown;
 use crate::spooled;
@@ -32,7 +33,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => {
             // The process that sent the last row may have been killed before it could do all of this.
-            let left = if drive::attention(&run).is_some() { "send" } else { "do" };
+            let left = if drive::attention(&run, false, None).is_some() { "send" } else { "do" };
             let id = run.key.id;
             let headline = format!(
                 "run {id} has worked through this input: nothing left to {left} (--again sends it once more)"
@@ -65,7 +66,8 @@ fn end_without_sending(
     again: &str,
 ) -> Result<(), Error> {
     let Held { mut journal, account } = held;
-    let ended = drive::finish(&mut journal, run, stopped, 0, settings, headline, again);
+    let ended =
+        drive::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
     let closed = journal.close();
     drop(account);
     ended.and(closed)

@@ -6,7 +6,7 @@
 //! [`Token::redact`] before it leaves this module.
 
 use std::error::Error as _;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
@@ -54,7 +54,7 @@ pub struct Connection {
 }
 
 /// How a new token is got.
-pub type Renew = Box<dyn Fn() -> Result<Token, Error> + Send + Sync>;
+pub type Renew = Arc<dyn Fn() -> Result<Token, Error> + Send + Sync>;
 
 /// The documented endpoint.
 pub struct ProProfs {
@@ -148,7 +148,11 @@ impl Desk for ProProfs {
 
     async fn renew_credentials(&self) -> Result<bool, Error> {
         let Some(renew) = &self.renew else { return Ok(false) };
-        let token = renew()?;
+        // It runs a command, which may take its time: off the network's thread.
+        let renew = Arc::clone(renew);
+        let token = tokio::task::spawn_blocking(move || renew())
+            .await
+            .map_err(|_| Error::Machine("asking for a new token ended in a bug".to_owned()))??;
         *self.token.write().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
         Ok(true)
     }

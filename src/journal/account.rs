@@ -197,6 +197,107 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    use crate::journal::tests::desk;
+
+    /// A state folder, and how to start on a journal in it.
+    struct Bench(tempfile::TempDir);
+
+    impl Bench {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn journal(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn start(&self, name: &str, accept: bool) -> Result<AccountLock, Error> {
+            let mut account = AccountLock::acquire(self.0.path(), &desk())?;
+            let mut journal = Journal::open(&self.journal(name))?;
+            account.confirm(&mut journal, &desk(), accept)?;
+            journal.close()?;
+            Ok(account)
+        }
+
+        fn refusal(&self, name: &str) -> String {
+            match self.start(name, false) {
+                Err(Error::Machine(why)) => why,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_holder_is_turned_away_until_the_first_lets_go() {
+        let bench = Bench::new();
+        let first = bench.start("a", false).unwrap();
+        assert!(AccountLock::is_held(bench.0.path(), &desk()));
+        let error = bench.start("a", false).unwrap_err();
+        assert!(matches!(&error, Error::Overlap(why) if why.contains("(process ")), "{error}");
+        let same = DeskId::new("https://desk.example/", " OPS@Example.com ");
+        assert!(AccountLock::acquire(bench.0.path(), &same).is_err(), "the desk does not mind the case");
+        let other = DeskId::new("https://desk.example/", "else@example.com");
+        assert!(AccountLock::acquire(bench.0.path(), &other).is_ok());
+        drop(first);
+        assert!(!AccountLock::is_held(bench.0.path(), &desk()));
+        bench.start("a", false).unwrap();
+    }
+
+    #[test]
+    fn another_journal_is_refused_and_can_be_accepted() {
+        let bench = Bench::new();
+        bench.start("a", false).unwrap();
+        let why = bench.refusal("b");
+        assert!(why.contains("not the one") && why.contains("--accept-journal"), "{why}");
+        bench.start("a", false).unwrap();
+        bench.start("b", true).unwrap();
+        bench.start("b", false).unwrap();
+        assert!(bench.refusal("a").contains("not the one"), "b is the account's own now");
+    }
+
+    #[test]
+    fn an_older_copy_of_the_journal_is_refused_and_can_be_accepted() {
+        let bench = Bench::new();
+        bench.start("a", false).unwrap();
+        fs::copy(bench.journal("a"), bench.journal("copy")).unwrap();
+        bench.start("a", false).unwrap();
+        fs::copy(bench.journal("copy"), bench.journal("a")).unwrap();
+        assert!(bench.refusal("a").contains("older copy"));
+        bench.start("a", true).unwrap();
+        bench.start("a", false).unwrap();
+    }
+
+    #[test]
+    fn a_deleted_journal_is_noticed() {
+        let bench = Bench::new();
+        bench.start("a", false).unwrap();
+        fs::remove_file(bench.journal("a")).unwrap();
+        assert!(bench.refusal("a").contains("not the one"));
+    }
+
+    #[test]
+    fn a_kill_between_the_journal_and_the_account_file_is_not_taken_for_an_older_copy() {
+        let bench = Bench::new();
+        bench.start("a", false).unwrap();
+        let mut journal = Journal::open(&bench.journal("a")).unwrap();
+        let ahead = journal.epoch(&desk()).unwrap() + 1;
+        journal.set_epoch(&desk(), ahead).unwrap();
+        journal.close().unwrap();
+        bench.start("a", false).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_account_file_is_refused_with_its_name() {
+        let bench = Bench::new();
+        bench.start("a", false).unwrap();
+        let file = path(bench.0.path(), &desk());
+        assert_eq!(fs::read(&file).unwrap().len(), RECORD_BYTES);
+        fs::write(&file, "{\"journal\":").unwrap();
+        let error = bench.start("a", false).unwrap_err();
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
 
     #[test]
     fn a_look_at_the_account_does_not_pass_for_a_process_at_work() {

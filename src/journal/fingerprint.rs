@@ -128,6 +128,8 @@ fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::ticket::{CustomField, CustomValue, Priority};
 
@@ -166,5 +168,53 @@ mod tests {
         let changes = Changes { staff: Some("ST007-009".into()), ..Changes::default() };
         let print = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
         assert_eq!((print.fields().len(), print.values().len()), (1, 6));
+    }
+
+    fn field() -> impl Strategy<Value = (u8, String)> {
+        (0..6_u8, "[ab\0]{0,2}")
+    }
+
+    /// Standard fields from the low numbers, custom ones from the others. A later value replaces an earlier one.
+    fn changes(fields: &[(u8, String)]) -> Changes {
+        let mut changes = Changes::default();
+        for (number, text) in fields {
+            match number {
+                0 => changes.name = Some(text.clone()),
+                1 => changes.subject = Some(text.clone()),
+                number => {
+                    changes.custom_fields.retain(|field| field.id != number.to_string());
+                    changes.custom_fields.push(custom(&number.to_string(), text));
+                }
+            }
+        }
+        changes
+    }
+
+    proptest! {
+        #[test]
+        fn updates_are_the_same_exactly_when_their_fields_are_however_bits_are_numbered(
+            one in prop::collection::vec(field(), 1..5),
+            other in prop::collection::vec(field(), 1..5),
+            order in Just(vec!["2", "3", "4", "5"]).prop_shuffle(),
+        ) {
+            let ticket = TicketId::parse("7").unwrap();
+            let (one, other) = (changes(&one), changes(&other));
+            let straight = FieldBits::new(["2", "3", "4", "5"].map(str::to_owned).to_vec());
+            let shuffled = FieldBits::new(order.into_iter().map(str::to_owned).collect());
+            let known = |changes: &Changes, bits| {
+                let print = Fingerprint::of(changes, bits).unwrap();
+                prop_assert_eq!(print.values().len(), changes.iter().count() * DIGEST_BYTES);
+                let ones: u32 = print.fields().iter().map(|byte| byte.count_ones()).sum();
+                prop_assert_eq!(ones as usize, changes.iter().count());
+                Ok(print.same_update(ticket))
+            };
+            let sorted = |changes: &Changes| {
+                let mut fields: Vec<String> = changes.iter().map(|field| format!("{field:?}")).collect();
+                fields.sort();
+                fields
+            };
+            let is_same = known(&one, &straight)? == known(&other, &shuffled)?;
+            prop_assert_eq!(is_same, sorted(&one) == sorted(&other));
+        }
     }
 }

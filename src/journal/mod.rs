@@ -43,6 +43,8 @@ pub mod schema;
 pub mod settle;
 pub mod spools;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod transitions;
 pub mod writer;
 
@@ -234,27 +236,4 @@ fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
         _ => "see the message",
     };
     Error::Machine(format!("failed to {what} the journal {}: {error} ({hint})", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::TransactionBehavior;
-
-    use super::*;
-
-    #[test]
-    fn a_mode_that_is_not_wal_is_noticed() {
-        assert!(!use_wal(&Connection::open_in_memory().unwrap()).unwrap(), "memory has no log");
-    }
-
-    #[test]
-    fn opening_a_journal_that_is_up_to_date_waits_for_no_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(&folder.path().join("journal")).unwrap();
-        let path = journal.path.clone();
-        let _writing = journal.conn.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
-        let began = std::time::Instant::now();
-        Journal::open_if_there(&path).unwrap().unwrap();
-        assert!(began.elapsed() < BUSY_MAX / 2);
-    }
 }

@@ -2,12 +2,13 @@
 //!
 //! Rows come in pages, so that memory stays flat however many there are. Nothing here writes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::Journal;
 use super::fingerprint::{SameUpdate, same_update};
+use super::later::Place;
 use super::runs::{DeskId, RunKey};
 use super::schema::OPEN;
 use super::state::State;
@@ -48,11 +49,13 @@ pub struct Told {
 }
 
 impl Journal {
-    /// A page of a run's pending rows that have an entry, after row `after` and below row `below`, in order.
-    pub fn pending_page(&self, run: RunKey, after: u64, below: u64) -> Result<Vec<Entry>, Error> {
+    /// A page of a run's pending rows that have an entry, after row `after` and below row `below`, in order; with
+    /// `resends`, those in doubt are among them.
+    pub fn left_page(&self, run: RunKey, after: u64, below: u64, resends: bool) -> Result<Vec<Entry>, Error> {
+        let states = if resends { "2, 5" } else { "2" };
         let sql = format!(
             "SELECT row.key, state, coalesce(attempts, 0), coalesce(retried, 0) FROM row LEFT JOIN detail USING (key)
-             WHERE state = 2 AND {OPEN} AND row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
+             WHERE state IN ({states}) AND {OPEN} AND row.key > ?1 AND row.key < ?2 ORDER BY row.key LIMIT {PAGE}"
         );
         self.entries(&sql, run, after, below)
     }
@@ -117,19 +120,24 @@ impl Journal {
         query().map_err(self.explain("read"))
     }
 
-    /// Every update of this desk that is in doubt, in whatever run.
-    pub fn updates_in_doubt(&self, desk: &DeskId) -> Result<HashSet<SameUpdate>, Error> {
+    /// Every update of this desk that is in doubt in another run than `except`, and where.
+    pub fn updates_in_doubt(
+        &self,
+        desk: &DeskId,
+        except: RunKey,
+    ) -> Result<HashMap<SameUpdate, Place>, Error> {
         let sql = format!(
-            "SELECT ticket, digest FROM run JOIN account ON account.id = run.account
+            "SELECT ticket, digest, run.id, row.key - run.key_before FROM run JOIN account ON account.id = run.account
                  JOIN row ON row.key > run.key_before AND row.key <= run.key_before + run.rows
-             WHERE url = ?1 AND email = ?2 AND run.in_doubt > 0 AND state = 5 AND {OPEN}"
+             WHERE url = ?1 AND email = ?2 AND run.id <> ?3 AND run.in_doubt > 0 AND state = 5 AND {OPEN}"
         );
         let query = || {
             self.conn
                 .prepare(&sql)?
-                .query_map([&desk.url, &desk.account_email], |row| {
+                .query_map(params![desk.url, desk.account_email, except.id], |row| {
                     let digest: Vec<u8> = row.get(1)?;
-                    Ok(same_update(TicketId::from_journal(row.get(0)?), &digest))
+                    let update = same_update(TicketId::from_journal(row.get(0)?), &digest);
+                    Ok((update, Place { run: row.get(2)?, row: row.get(3)? }))
                 })?
                 .collect::<rusqlite::Result<_>>()
         };

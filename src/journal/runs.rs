@@ -92,6 +92,21 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Reads the columns `rows, applied, failed, invalid, in_doubt, skipped`; the rest is pending.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let counts = Self {
+            rows: row.get("rows")?,
+            applied: row.get("applied")?,
+            failed: row.get("failed")?,
+            invalid: row.get("invalid")?,
+            in_doubt: row.get("in_doubt")?,
+            skipped: row.get("skipped")?,
+            pending: 0,
+        };
+        let settled = counts.applied + counts.failed + counts.invalid + counts.in_doubt + counts.skipped;
+        Ok(Self { pending: counts.rows.saturating_sub(settled), ..counts })
+    }
+
     /// Whether a person has to look.
     #[must_use]
     pub const fn need_attention(&self) -> bool {
@@ -151,16 +166,6 @@ const SELECT: &str = "SELECT run.id, key_before, url, email, sha256, bytes, path
      started_ms, ended_ms, exit_code FROM run JOIN account ON account.id = run.account";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
-    let counts = Counts {
-        rows: row.get("rows")?,
-        applied: row.get("applied")?,
-        failed: row.get("failed")?,
-        invalid: row.get("invalid")?,
-        in_doubt: row.get("in_doubt")?,
-        skipped: row.get("skipped")?,
-        pending: 0,
-    };
-    let settled = counts.applied + counts.failed + counts.invalid + counts.in_doubt + counts.skipped;
     Ok(Run {
         key: RunKey { id: row.get("id")?, key_before: row.get("key_before")? },
         desk: DeskId { url: row.get("url")?, account_email: row.get("email")? },
@@ -170,7 +175,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         custom_fields: json(row, "custom_fields")?,
         spool: row.get("spool")?,
         cursor: row.get("cursor")?,
-        counts: Counts { pending: counts.rows.saturating_sub(settled), ..counts },
+        counts: Counts::read(row)?,
         attempts: row.get("attempts")?,
         throttled: row.get("throttled")?,
         started_ms: row.get("started_ms")?,

@@ -125,10 +125,11 @@ pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Standing> {
     Ok(if tables == 0 && application == 0 { Standing::New } else { Standing::Foreign })
 }
 
-/// Takes the steps that are missing. `uuid` becomes the identity of a file that is new.
+/// Takes the steps that are missing; where none is, nothing is written and nobody is kept waiting. `uuid` becomes
+/// the identity of a file that is new.
 pub(super) fn migrate(conn: &mut Connection, uuid: &str) -> rusqlite::Result<()> {
-    // Most times there is nothing to do, and then nothing waits for another process that writes.
-    if conn.pragma_query_value(None, "user_version", |row| row.get::<_, usize>(0))? == VERSION {
+    let known: usize = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if known >= VERSION {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;

@@ -56,22 +56,18 @@ impl Journal {
     pub fn resolve(&mut self, run: &Run, word: Word, rows: Option<&[(u64, u64)]>) -> Result<u64, Error> {
         let all = [(1, run.counts.rows)];
         let ranges = rows.unwrap_or(&all);
-        // Keys follow each other from run to run: beyond the last row are another run's.
-        if let Some((first, _)) = ranges.iter().find(|(first, last)| *first == 0 || *last > run.counts.rows) {
-            let odd = if *first == 0 { 0 } else { (*first).max(run.counts.rows + 1) };
-            return Err(Error::Usage(format!(
-                "row {odd} of run {} is not in doubt, so nothing was settled: the run has {} rows",
-                run.key.id, run.counts.rows
-            )));
-        }
         let failed = self.explain("write");
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let mut settled = 0;
         for (first, last) in ranges {
-            let found = in_state(&tx, run.key, State::InDoubt, *first, *last).map_err(&failed)?;
-            let asked = last.saturating_sub(*first) + 1;
+            // The keys beyond the run's own are the next run's.
+            let (low, high) = ((*first).max(1), (*last).min(run.counts.rows));
+            let found = in_state(&tx, run.key, State::InDoubt, low, high).map_err(&failed)?;
+            let asked = last.saturating_sub(*first).saturating_add(1);
             if rows.is_some() && found.len() as u64 != asked {
-                let odd = (*first..=*last).find(|row| !found.contains(&run.key.key(*row))).unwrap_or(*first);
+                let mut asked = *first..=*last;
+                let odd = asked.find(|row| *row < low || *row > high || !found.contains(&run.key.key(*row)));
+                let odd = odd.unwrap_or(*first);
                 return Err(Error::Usage(format!(
                     "row {odd} of run {} is not in doubt, so nothing was settled; in-doubt.csv lists those that are",
                     run.key.id

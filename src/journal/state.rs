@@ -164,6 +164,8 @@ pub struct Intent {
     pub fingerprint: Fingerprint,
     /// How many attempts were made before this one.
     pub attempts: u32,
+    /// Whether the row is in doubt, and a person said to send it again.
+    pub resend: bool,
 }
 
 /// The right to make one attempt. Its intent is on disk.
@@ -172,13 +174,15 @@ pub struct Intent {
 pub struct Permit {
     row: u64,
     attempt: u32,
+    resend: bool,
     granted_at: Instant,
 }
 
 impl Permit {
     /// For the journal alone, after the commit.
     pub(super) fn new(intent: &Intent) -> Self {
-        Self { row: intent.row, attempt: intent.attempts + 1, granted_at: Instant::now() }
+        let Intent { row, attempts, resend, .. } = *intent;
+        Self { row, attempt: attempts + 1, resend, granted_at: Instant::now() }
     }
 
     /// Which row it is for.
@@ -193,6 +197,11 @@ impl Permit {
         self.attempt
     }
 
+    /// Where its row goes if nothing comes of it: an earlier attempt may still have been applied.
+    pub(super) const fn unsettled(&self) -> State {
+        unsettled(self.resend)
+    }
+
     /// How long ago it was given.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -201,7 +210,7 @@ impl Permit {
 
     /// Spends it: the request leaves now.
     pub const fn send(self) -> Sent {
-        Sent { row: self.row, attempt: self.attempt }
+        Sent { row: self.row, attempt: self.attempt, resend: self.resend }
     }
 }
 
@@ -211,13 +220,19 @@ impl Permit {
 pub struct Sent {
     row: u64,
     attempt: u32,
+    resend: bool,
 }
 
 impl Sent {
     /// Joins the attempt and what is known of it now.
     pub const fn settle(self, ending: Ending, latency: Duration) -> Outcome {
-        Outcome { row: self.row, attempt: self.attempt, ending, latency }
+        Outcome { row: self.row, attempt: self.attempt, resend: self.resend, ending, latency }
     }
+}
+
+/// What a row is while it waits for another attempt. A doubt is not undone by an attempt that comes to nothing.
+const fn unsettled(resend: bool) -> State {
+    if resend { State::InDoubt } else { State::Pending }
 }
 
 /// What is known after an attempt.
@@ -229,7 +244,7 @@ pub enum Ending {
     Failed(Note),
     /// Perhaps applied, perhaps not.
     InDoubt(Note),
-    /// Proven not applied, or a person said to send it again whatever became of it: the row is pending again.
+    /// Proven not applied: the row is pending again, or in doubt again if an earlier attempt of it was.
     NotApplied(Note),
 }
 
@@ -259,11 +274,22 @@ pub struct Note {
 pub struct Outcome {
     pub(super) row: u64,
     pub(super) attempt: u32,
+    pub(super) resend: bool,
     pub(super) ending: Ending,
     pub(super) latency: Duration,
 }
 
 impl Outcome {
+    /// Where the row goes.
+    pub(super) const fn state(&self) -> State {
+        match self.ending {
+            Ending::Applied => State::Applied,
+            Ending::Failed(_) => State::Failed,
+            Ending::InDoubt(_) => State::InDoubt,
+            Ending::NotApplied(_) => unsettled(self.resend),
+        }
+    }
+
     /// Which row it is for.
     #[must_use]
     pub const fn row(&self) -> u64 {

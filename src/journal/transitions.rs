@@ -7,7 +7,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::Journal;
-use super::runs::RunKey;
+use super::runs::{Counts, RunKey};
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use crate::error::Error;
 
@@ -42,6 +42,15 @@ impl Batch {
             && self.unsent.is_empty()
             && self.wanted.is_empty()
     }
+}
+
+/// What a commit gives.
+#[derive(Debug)]
+pub struct Committed {
+    /// One for each row that wanted to be sent, in their order.
+    pub permits: Vec<Permit>,
+    /// How the run's rows stand now.
+    pub counts: Counts,
 }
 
 /// What the rows of a batch add to their run's counters. Negative where a row leaves a state.
@@ -79,25 +88,27 @@ impl Tally {
         }
     }
 
-    /// Adds itself to the run.
-    pub(super) fn write(&self, tx: &Transaction<'_>, run: u64) -> rusqlite::Result<()> {
+    /// Adds itself to the run, and gives how the run's rows stand then.
+    pub(super) fn write(&self, tx: &Transaction<'_>, run: u64) -> rusqlite::Result<Counts> {
         tx.prepare_cached(
             "UPDATE run SET applied = applied + ?2, failed = failed + ?3, invalid = invalid + ?4,
                  in_doubt = in_doubt + ?5, skipped = skipped + ?6, attempts = attempts + ?7,
                  throttled = throttled + ?8
-             WHERE id = ?1",
+             WHERE id = ?1 RETURNING rows, applied, failed, invalid, in_doubt, skipped",
         )?
-        .execute(params![
-            run,
-            self.applied,
-            self.failed,
-            self.invalid,
-            self.in_doubt,
-            self.skipped,
-            self.attempts,
-            self.throttled
-        ])?;
-        Ok(())
+        .query_row(
+            params![
+                run,
+                self.applied,
+                self.failed,
+                self.invalid,
+                self.in_doubt,
+                self.skipped,
+                self.attempts,
+                self.throttled
+            ],
+            Counts::read,
+        )
     }
 }
 
@@ -107,7 +118,7 @@ impl Journal {
     /// Outcomes, unused permits and intents share one transaction, because each commit costs one `fsync`
     /// however many rows it carries. Fails as [`Error::Machine`]; nothing of the batch counts then, and the
     /// rows that are on their way stay `sending`, to be found in doubt by the next start.
-    pub fn commit(&mut self, run: RunKey, batch: &Batch) -> Result<Vec<Permit>, Error> {
+    pub fn commit(&mut self, run: RunKey, batch: &Batch) -> Result<Committed, Error> {
         let failed = self.explain("write");
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let mut tally = Tally::default();
@@ -126,14 +137,14 @@ impl Journal {
             settle_unsent(&tx, run, intent, ending, &mut tally).map_err(&failed)??;
         }
         for intent in &batch.wanted {
-            grant(&tx, run, intent).map_err(&failed)??;
+            grant(&tx, run, intent, &mut tally).map_err(&failed)??;
         }
         tally.attempts += i64::try_from(batch.wanted.len()).unwrap_or(i64::MAX);
-        tally.write(&tx, run.id).map_err(&failed)?;
+        let counts = tally.write(&tx, run.id).map_err(&failed)?;
         move_cursor(&tx, run, batch.cursor).map_err(&failed)?;
         sample(&tx, run, batch, &tally, &latencies).map_err(&failed)?;
         tx.commit().map_err(&failed)?;
-        Ok(batch.wanted.iter().map(Permit::new).collect())
+        Ok(Committed { permits: batch.wanted.iter().map(Permit::new).collect(), counts })
     }
 }
 
@@ -149,9 +160,15 @@ fn expect_one(changed: usize, row: u64, what: &str) -> Result<(), Error> {
     )))
 }
 
-/// (no entry), pending → sending.
-fn grant(tx: &Transaction<'_>, run: RunKey, intent: &Intent) -> Checked {
-    let changed = enter(tx, run, intent, State::Sending)?;
+/// (no entry), pending → sending; in doubt → sending, if a person said so.
+fn grant(tx: &Transaction<'_>, run: RunKey, intent: &Intent, tally: &mut Tally) -> Checked {
+    let changed = if intent.resend {
+        tally.moved(State::InDoubt, State::Sending, 1);
+        tx.prepare_cached("UPDATE row SET state = 0 WHERE key = ?1 AND state = 5")?
+            .execute([run.key(intent.row)])?
+    } else {
+        enter(tx, run, intent, State::Sending)?
+    };
     Ok(expect_one(changed, intent.row, "sent"))
 }
 
@@ -188,20 +205,21 @@ fn enter(tx: &Transaction<'_>, run: RunKey, intent: &Intent, to: State) -> rusql
     ])
 }
 
-/// sending → pending, as if the permit had never been given.
+/// sending → pending (or in doubt, where it came from), as if the permit had never been given.
 fn give_back(tx: &Transaction<'_>, run: RunKey, permit: &Permit, tally: &mut Tally) -> Checked {
     tally.attempts -= 1;
-    let changed = leave_sending(tx, run, permit.row(), State::Pending)?;
+    let state = permit.unsettled();
+    tally.moved(State::Sending, state, 1);
+    let changed = leave_sending(tx, run, permit.row(), state)?;
     Ok(expect_one(changed, permit.row(), "given back"))
 }
 
 /// sending → what the attempt's ending says.
 fn settle(tx: &Transaction<'_>, run: RunKey, outcome: &Outcome, tally: &mut Tally) -> Checked {
-    let (state, note) = match &outcome.ending {
-        Ending::Applied => (State::Applied, None),
-        Ending::Failed(note) => (State::Failed, Some(note)),
-        Ending::InDoubt(note) => (State::InDoubt, Some(note)),
-        Ending::NotApplied(note) => (State::Pending, Some(note)),
+    let state = outcome.state();
+    let note = match &outcome.ending {
+        Ending::Applied => None,
+        Ending::Failed(note) | Ending::InDoubt(note) | Ending::NotApplied(note) => Some(note),
     };
     let changed = leave_sending(tx, run, outcome.row, state)?;
     let key = run.key(outcome.row);

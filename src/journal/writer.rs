@@ -1,20 +1,23 @@
 //! Commits off the network's thread.
 //!
 //! One commit is under way at a time; what gathers meanwhile shares the next one. Tests that simulate time use
-//! [`Writer::Inline`], because a thread's work under tokio's paused clock loses against every timeout.
+//! [`Writer::Inline`], because a thread's work under tokio's paused clock loses against every timeout; or
+//! [`Writer::Scripted`], where commits take simulated time, fail, and are cut off half-way.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use futures::future::LocalBoxFuture;
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::Journal;
 use super::runs::RunKey;
-use super::state::Permit;
-use super::transitions::Batch;
+use super::transitions::{Batch, Committed};
 use crate::error::Error;
 
-type Reply = Result<Vec<Permit>, Error>;
+/// What a commit gives, once it is durable.
+pub type Reply = Result<Committed, Error>;
 
 /// Who commits.
 #[derive(Debug)]
@@ -28,6 +31,25 @@ pub enum Writer {
     },
     /// The caller's own thread.
     Inline(Box<Journal>, RunKey),
+    /// Whatever the caller makes of a commit.
+    Scripted(Scripted),
+}
+
+/// Commits as the caller says, who keeps the journal: the simulation's disk.
+pub struct Scripted(Box<dyn FnMut(Batch) -> LocalBoxFuture<'static, Reply>>);
+
+impl Scripted {
+    /// Takes what makes a batch durable. The permits must come out of [`Journal::commit`], and of nowhere else.
+    #[must_use]
+    pub fn new(commit: impl FnMut(Batch) -> LocalBoxFuture<'static, Reply> + 'static) -> Self {
+        Self(Box::new(commit))
+    }
+}
+
+impl std::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scripted")
+    }
 }
 
 impl Writer {
@@ -57,7 +79,16 @@ impl Writer {
                 Commit::Waiting(answer)
             }
             Self::Inline(journal, run) => Commit::Done(journal.commit(*run, &batch)),
+            Self::Scripted(script) => Commit::Scripted((script.0)(batch)),
         }
+    }
+
+    /// Ends the thread and leaves the journal as it is on disk: after a commit has failed, whatever is written on
+    /// top of it may be written on sand. The next start recovers.
+    pub fn abandon(self) {
+        let Ok(journal) = self.close() else { return };
+        // Without it, closing the last connection would copy the write-ahead log into the file.
+        let _ = journal.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Ends the thread and gives the journal back.
@@ -68,17 +99,21 @@ impl Writer {
                 thread.join().map_err(|_| gone())
             }
             Self::Inline(journal, _) => Ok(*journal),
+            Self::Scripted(_) => {
+                Err(Error::Machine("a scripted journal is closed by the script that keeps it".to_owned()))
+            }
         }
     }
 }
 
 /// A commit under way.
-#[derive(Debug)]
 pub enum Commit {
     /// The thread works on it.
     Waiting(oneshot::Receiver<Reply>),
     /// It was made inline.
     Done(Reply),
+    /// It takes as long as the script says.
+    Scripted(LocalBoxFuture<'static, Reply>),
 }
 
 impl Commit {
@@ -87,6 +122,7 @@ impl Commit {
         match self {
             Self::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
             Self::Done(reply) => reply,
+            Self::Scripted(commit) => commit.await,
         }
     }
 }

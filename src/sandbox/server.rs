@@ -82,7 +82,9 @@ async fn converse(desk: Arc<Desk>, stream: TcpStream, failed: mpsc::Sender<Error
     let service = service_fn(move |request| -> Pin<Box<dyn Future<Output = _> + Send>> {
         Box::pin(answer(Arc::clone(&desk), request, failed.clone()))
     });
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A client that goes away behind its request was heard: by default hyper forgets the request with the client.
+    let mut connection =
+        http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await
         && let Some(TakeBack { bytes, drip, then }) = error.source().and_then(|source| source.downcast_ref())
     {

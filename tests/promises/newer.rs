@@ -153,3 +153,38 @@ fn the_word_resend_reaches_rows_that_are_in_doubt_already() {
     bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_DONE).says("will be sent again");
     assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
 }
+
+#[test]
+fn a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is() {
+    // The desk answers 500 for ever; nobody may take the row for one that was never applied.
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).times(Fate::FOREVER)]);
+    bench.file("rows.csv", "ticket_id,staff\n2,A\n");
+    bench.run(&["run", "rows.csv", "--in-doubt", "resend", "--retries", "2"]).code(EXIT_ATTENTION);
+    assert_eq!((bench.counts(1), bench.desk().requests), ([0, 0, 0, 1, 0, 0], 3));
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("nothing left to send");
+    assert_eq!(bench.desk().requests, 3);
+}
+
+#[test]
+fn an_attempt_that_comes_to_nothing_does_not_undo_a_doubt() {
+    let doubt = Fate::new(When::Request(1), Reply::status(500)).applied();
+    let away = Fate::new(When::Request(2), Reply::status(429).header("retry-after", "7200"));
+    let bench = Bench::scripted([doubt, away]);
+    bench.file("rows.csv", "ticket_id,staff\n2,A\n");
+    bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_EARLY);
+    assert_eq!(bench.counts(1), [0, 0, 0, 1, 0, 0], "refused at the second attempt, unknown at the first");
+}
+
+#[test]
+fn a_twin_in_doubt_elsewhere_holds_back_what_comes_after_it_and_not_what_came_before() {
+    let bench = Bench::scripted([Fate::new(When::Request(1), Reply::status(500))]);
+    bench.file("first.csv", "ticket_id,staff\n7,A\n");
+    bench.run(&["run", "first.csv"]).code(EXIT_ATTENTION);
+    bench.file("second.csv", "ticket_id,staff\n7,X\n7,Y\n8,Q\n7,A\n7,Z\n");
+    bench
+        .run(&["run", "second.csv"])
+        .code(EXIT_ATTENTION)
+        .says("2 waiting behind rows in doubt (run 1, row 1)");
+    assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 2]);
+    assert_eq!(applied(&bench, 7), [r#"{"staff":"X"}"#, r#"{"staff":"Y"}"#]);
+}

@@ -38,7 +38,7 @@ fn the_end_says_how_the_rows_stand_and_what_comes_next() {
     let said = bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     for line in [
         "1,198",
-        "1 failed: No such ticket #",
+        "1 failed: No such ticket 2",
         "deskload run deskload-reports/run-1/failures.csv",
         "deskload resolve 1",
     ] {

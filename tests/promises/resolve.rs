@@ -100,9 +100,9 @@ fn rows_beyond_the_run_s_own_are_another_run_s_and_refused() {
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     bench.file("other.csv", "ticket_id,subject\n2,other\n5,other\n");
     bench.run(&["run", "other.csv", "--account-email", "two@example.com"]).code(EXIT_ATTENTION);
-    for rows in ["4", "2,4", "2-18446744073709551615"] {
+    for rows in ["4", "2,4", "4-18446744073709551615"] {
         let refused = bench.run(&["resolve", "1", "--applied", "--rows", rows]).code(EXIT_USAGE);
-        refused.says("row 4 of run 1 is not in doubt").says("the run has 3 rows");
+        refused.says("row 4 of run 1 is not in doubt");
     }
     for (run, counts) in [("1", [2, 0, 0, 1, 0, 0]), ("2", [1, 0, 0, 1, 0, 0])] {
         bench.run(&["report", run, "-q"]).code(EXIT_DONE);
