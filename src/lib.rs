@@ -25,7 +25,7 @@
 //! | [`report`] | what a run leaves behind |
 //! | [`commands`] | one file a subcommand, thin |
 //! | [`sandbox`] | a desk to try it on; shares no code with [`desk`] |
-//! | [`error`], [`secret`], [`text`] | what ends a run; the token; somebody else's words made harmless |
+//! | [`error`], [`secret`], [`text`], `folders` | what ends a run; the token; somebody else's words made harmless; private folders |
 //!
 //! The promise lives in four places: [`journal::state`] (types), [`journal::transitions`] (one transaction),
 //! [`pipeline`] (a permit before a request) and [`desk::verdict`] (when in doubt, in doubt).
@@ -35,6 +35,7 @@ pub mod cli;
 pub mod commands;
 pub mod desk;
 pub mod error;
+mod folders;
 pub mod input;
 pub mod journal;
 pub mod lanes;

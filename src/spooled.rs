@@ -5,13 +5,17 @@
 //! the same row everywhere. Nothing here changes a spool in place: [`cut_down`] puts a new file beside the old
 //! one, and the journal says in one transaction which of them counts.
 
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs::{self, DirEntry, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
+use crate::folders;
+use crate::input::spool::new_file;
 use crate::input::{Body, Header, Layout, Mark, Record, Records, UTF8_BOM};
 use crate::journal::Journal;
 use crate::journal::runs::{Run, RunKey};
@@ -36,9 +40,13 @@ impl Spooled {
         let Some(name) = &run.spool else { return Ok(None) };
         let path = journal.spool_folder().join(name);
         if !path.exists() {
+            let way_out = if is_whole(run) {
+                "give the original file again with deskload run FILE"
+            } else {
+                "send the original file anew with deskload run FILE --again"
+            };
             return Err(Error::Machine(format!(
-                "the spool {} is gone, so the rows of run {} that are left cannot be read; put it back, or \
-                 start a new run with the original file and --again",
+                "the spool {} is gone, so the rows of run {} cannot be read; put it back, or {way_out}",
                 path.display(),
                 run.key.id
             )));
@@ -83,15 +91,21 @@ fn missing(number: u64) -> Error {
     ))
 }
 
+/// Whether the spool that the run names is the whole input, not what was left of it once nothing was pending.
+fn is_whole(run: &Run) -> bool {
+    run.spool.as_ref().is_some_and(|name| *name == Run::spool_name(run.key.id))
+}
+
+/// Whether the rows of a run are lost, and the same input taken in again would bring them back.
+#[must_use]
+pub fn wants_its_input(journal: &Journal, run: &Run) -> bool {
+    is_whole(run) && !journal.spool_folder().join(Run::spool_name(run.key.id)).exists()
+}
+
 /// Makes the folder of the spools, for its owner alone.
 pub fn make_folder(journal: &Journal) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let folder = journal.spool_folder();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| Error::file("make the folder", &folder, &error))?;
+    folders::make(&folder)?;
     Ok(folder)
 }
 
@@ -120,14 +134,7 @@ pub fn check_space(folder: &Path, input_bytes: u64) -> Result<(), Error> {
 pub fn keep(folder: &Path, taken: NamedTempFile, name: &str) -> Result<(), Error> {
     let path = folder.join(name);
     taken.persist(&path).map_err(|error| Error::file("keep the spool", &path, &error.error))?;
-    sync_folder(folder)
-}
-
-/// A rename is durable once its folder is.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::file("write the folder", folder, &error))
+    folders::sync(folder)
 }
 
 /// Once nothing is pending, keeps of a spool only the rows that reports still tell of: rows are personal data.
@@ -136,18 +143,21 @@ pub fn cut_down(journal: &mut Journal, run: &Run) -> Result<(), Error> {
         return Ok(());
     }
     let old = run.spool.as_ref().map(|name| journal.spool_folder().join(name));
-    let (name, marks) = match keep_told(journal, run)? {
-        Some((file, marks)) => {
-            let name = cut_name(run);
-            keep(&journal.spool_folder(), file, &name)?;
-            (Some(name), marks)
+    let folder = journal.spool_folder();
+    let told = keep_told(journal, run)?;
+    let name = told.is_some().then(|| cut_name(run));
+    let (file, marks) = told.unzip();
+    journal.replace_spool(run.key, name.as_deref(), &marks.unwrap_or_default(), || {
+        file.zip(name.as_deref()).map_or(Ok(()), |(file, name)| keep(&folder, file, name))
+    })?;
+    // A kill here leaves a spool that no run names: the next start sweeps it up, as one for another account may
+    // have done just now.
+    let Some(old) = old.filter(|old| name.is_none_or(|name| !old.ends_with(name))) else { return Ok(()) };
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove the spool", &old, &error))
         }
-        None => (None, Vec::new()),
-    };
-    journal.replace_spool(run.key, name.as_deref(), &marks)?;
-    match old.filter(|old| name.is_none_or(|name| !old.ends_with(name))) {
-        Some(old) => fs::remove_file(&old).map_err(|error| Error::file("remove the spool", &old, &error)),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -165,7 +175,7 @@ fn keep_told(journal: &Journal, run: &Run) -> Result<Option<(NamedTempFile, Vec<
     let Some(mut spooled) = Spooled::open(journal, run)? else { return Ok(None) };
     let folder = journal.spool_folder();
     let failed = |error: io::Error| Error::file("cut down the spool in", &folder, &error);
-    let file = NamedTempFile::new_in(&folder).map_err(failed)?;
+    let file = new_file(&folder).map_err(failed)?;
     let mut out = Copy::begin(BufWriter::new(file), run.layout, spooled.header()).map_err(failed)?;
     let mut marks = Vec::new();
     let mut after = 0;
@@ -237,20 +247,38 @@ impl Copy {
     }
 }
 
-/// Removes copies that a killed process left half taken; the one that is being made holds its lock.
-pub fn sweep(folder: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::file("look through the folder", folder, &error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
+/// A temporary file has its lock a moment after it was made, so that only one that is older may be swept.
+const SWEPT_AFTER: Duration = Duration::from_secs(60);
+
+/// Removes what killed processes left: copies that they had half taken, which nobody has locked any more, and
+/// spools that no run names, because the kill came before the commit that would have, or after the one that named
+/// another. The journal lets nobody put a spool in place meanwhile.
+pub fn sweep(journal: &mut Journal) -> Result<(), Error> {
+    let folder = make_folder(journal)?;
+    journal.look_at_spools(|named| {
+        let failed = |error: io::Error| Error::file("look through the folder", &folder, &error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if is_left_over(&entry, named) {
+                // It may have removed itself just now: fine.
+                let _ = fs::remove_file(entry.path());
+            }
         }
-        // Somebody else may sweep at the same time, so that it is gone: fine.
-        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            let _ = fs::remove_file(entry.path());
-        }
+        Ok(())
+    })
+}
+
+fn is_left_over(entry: &DirEntry, named: &HashSet<String>) -> bool {
+    let name = entry.file_name();
+    let Some(name) = name.to_str() else { return false };
+    if name.starts_with('.') {
+        let is_old = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > SWEPT_AFTER));
+        return is_old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
     }
-    Ok(())
+    name.starts_with("run-") && name.contains(".spool") && !named.contains(name)
 }
 
 #[cfg(test)]

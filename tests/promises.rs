@@ -28,6 +28,8 @@ mod fixtures;
 mod input;
 #[path = "promises/known.rs"]
 mod known;
+#[path = "promises/leftovers.rs"]
+mod leftovers;
 #[path = "promises/mapping.rs"]
 mod mapping;
 #[path = "promises/newer.rs"]

@@ -72,16 +72,16 @@ struct Place {
     log: PathBuf,
 }
 
+/// The demo's folder, absolute: the runs work in it, and a path that is relative to it would lead elsewhere.
 fn folder(args: &DemoArgs) -> Result<PathBuf, Error> {
     match &args.dir {
-        Some(folder) if folder.join("changes.csv").exists() => Err(Error::Usage(format!(
+        Some(typed) if typed.join("changes.csv").exists() => Err(Error::Usage(format!(
             "{} holds a demo already; name another folder with --dir",
-            folder.display()
+            typed.display()
         ))),
-        Some(folder) => {
-            fs::create_dir_all(folder).map_err(|error| Error::file("make the folder", folder, &error))?;
-            Ok(folder.clone())
-        }
+        Some(typed) => std::path::absolute(typed)
+            .and_then(|folder| fs::create_dir_all(&folder).map(|()| folder))
+            .map_err(|error| Error::file("make the folder", typed, &error)),
         None => tempfile::Builder::new()
             .prefix("deskload-demo-")
             .tempdir()

@@ -52,7 +52,7 @@ pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
             rows(found)
         ));
     }
-    spooled::sweep(&spooled::make_folder(&journal)?)?;
+    spooled::sweep(&mut journal)?;
     Ok(Held { journal, account })
 }
 
@@ -80,7 +80,8 @@ pub fn drive(
         return ended.stopped.map_or(Ok(()), Err);
     }
     let mut journal = writer.close()?;
-    let ended = finish(&mut journal, run, ended, settings, began.elapsed(), again);
+    let headline = format!("run {}, worked on for {}", run.key.id, duration(began.elapsed()));
+    let ended = finish(&mut journal, run, ended, settings, &headline, again);
     let closed = journal.close();
     drop(account);
     ended.and(closed)
@@ -188,13 +189,14 @@ pub fn waiting_for_a_word(
     Ok((lanes, journal.updates_in_doubt(&run.desk, run.key)?))
 }
 
-/// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words.
-fn finish(
+/// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
+/// `headline`. Does it for a process that was killed before it could, too.
+pub(super) fn finish(
     journal: &mut Journal,
     run: &Run,
     ended: Ended,
     settings: &SendSettings,
-    took: Duration,
+    headline: &str,
     again: &str,
 ) -> Result<(), Error> {
     if matches!(ended.stopped, Some(Error::Machine(_))) {
@@ -204,8 +206,12 @@ fn finish(
     let run = reload(journal, run)?;
     let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
-    let written = journal
-        .end_invocation(run.key, now_ms(), exit_code)
+    // Where an end is noted already, this invocation has sent nothing, and the time stays true.
+    let noted = match run.ended_ms {
+        None => journal.end_invocation(run.key, now_ms(), exit_code),
+        Some(_) => Ok(()),
+    };
+    let written = noted
         .and_then(|()| reload(journal, &run))
         .and_then(|run| report::write(&settings.output.report_dir, journal, &run))
         .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
@@ -215,7 +221,7 @@ fn finish(
         (Err(error), _) => Some(Error::Machine(error.to_string())),
     };
     if !settings.output.quiet || end.is_some() {
-        tell(journal, &run, written.as_ref().ok(), end.as_ref(), took, again)?;
+        tell(journal, &run, written.as_ref().ok(), end.as_ref(), headline, again)?;
     }
     end.map_or(Ok(()), Err)
 }
@@ -270,10 +276,10 @@ fn tell(
     run: &Run,
     files: Option<&Files>,
     end: Option<&Error>,
-    took: Duration,
+    headline: &str,
     again: &str,
 ) -> Result<(), Error> {
-    say(&format!("run {}, worked on for {}", run.key.id, duration(took)));
+    say(headline);
     say(&summary::table(run, &summary::reasons(journal, run)?));
     if let Some(older) = journal.older_unfinished(run)? {
         say(&format!(

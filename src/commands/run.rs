@@ -13,6 +13,7 @@ use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
 use crate::mapping::Mapping;
+use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
 use crate::shutdown::Shutdown;
 use crate::spooled;
@@ -30,7 +31,19 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         Planner { input: &input, settings: &settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
     match plan {
         Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
-        Plan::NothingLeft(run) => nothing_left(&run, settings.output.quiet),
+        Plan::NothingLeft(run) => {
+            // The process that sent the last row may have been killed before it could do all of this.
+            let left = if drive::attention(&run, false, None).is_some() { "send" } else { "do" };
+            let id = run.key.id;
+            let headline = format!(
+                "run {id} has worked through this input: nothing left to {left} (--again sends it once more)"
+            );
+            end_without_sending(held, &run, None, &settings, &headline, &again(args))
+        }
+        Plan::TooManyInvalid(run, why) => {
+            let headline = format!("run {}: nothing was sent", run.key.id);
+            end_without_sending(held, &run, Some(why), &settings, &headline, &again(args))
+        }
         Plan::Declined => {
             say("nothing was sent");
             Ok(())
@@ -43,22 +56,21 @@ fn again(args: &RunArgs) -> String {
     if args.file.as_os_str() == "-" { "deskload resume".to_owned() } else { super::typed() }
 }
 
-fn nothing_left(run: &Run, quiet: bool) -> Result<(), Error> {
-    match drive::attention(run, false, None) {
-        None => {
-            if !quiet {
-                say(&format!(
-                    "run {} has applied this input: nothing left to do (--again sends it once more)",
-                    run.key.id
-                ));
-            }
-            Ok(())
-        }
-        Some(error) => Err(Error::Attention(format!(
-            "run {} has worked through this input, nothing left to send; {error}",
-            run.key.id
-        ))),
-    }
+/// Ends a run's invocation as [`drive::drive`] would, with the reports.
+fn end_without_sending(
+    held: Held,
+    run: &Run,
+    stopped: Option<Error>,
+    settings: &SendSettings,
+    headline: &str,
+    again: &str,
+) -> Result<(), Error> {
+    let Held { mut journal, account } = held;
+    let ended =
+        drive::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
+    let closed = journal.close();
+    drop(account);
+    ended.and(closed)
 }
 
 /// Where the bytes come from.
@@ -121,8 +133,25 @@ enum Plan {
     Send(Box<Run>),
     /// All of it has been done.
     NothingLeft(Box<Run>),
+    /// A new run, of which more rows are invalid than `--max-failures` allows: look first.
+    TooManyInvalid(Box<Run>, Error),
     /// A person said no.
     Declined,
+}
+
+impl Plan {
+    /// The run that was there before.
+    fn known_run(&self) -> Option<&Run> {
+        match self {
+            Self::Send(run) | Self::NothingLeft(run) => Some(run),
+            Self::TooManyInvalid(..) | Self::Declined => None,
+        }
+    }
+
+    /// Whether the run's copy of the input is gone, so that it has to be taken in again.
+    fn wants_its_input(&self, journal: &Journal) -> bool {
+        self.known_run().is_some_and(|run| spooled::wants_its_input(journal, run))
+    }
 }
 
 struct Planner<'a> {
@@ -140,8 +169,9 @@ impl Planner<'_> {
             && journal.knows_input_of(*bytes)?
         {
             let (sha256, _) = self.interruptible(spool::digest(&mut source.open(self.shutdown)?))?;
-            if let Some(plan) = self.known(journal, &sha256)? {
-                return Ok(plan);
+            match self.known(journal, &sha256)? {
+                Some(plan) if !plan.wants_its_input(journal) => return Ok(plan),
+                _ => {}
             }
         }
         if let Source::File { bytes, .. } = source {
@@ -150,6 +180,10 @@ impl Planner<'_> {
         let taken =
             self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {
+            // The bytes are those that the run was opened with, so its marks fit.
+            if let Some(run) = plan.known_run().filter(|run| spooled::wants_its_input(journal, run)) {
+                spooled::keep(&journal.spool_folder(), taken.file, &Run::spool_name(run.key.id))?;
+            }
             return Ok(plan);
         }
         self.begin(journal, source, taken)
@@ -165,15 +199,15 @@ impl Planner<'_> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
         let resends = self.settings.limits.resends;
         let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
-        let mut unfinished = runs.iter().rev().filter(is_left);
-        let same = unfinished.clone().find(|run| self.differences(run).is_empty());
-        if let Some(run) = same {
+        // A run is input, mapping and desk: another mapping makes another run.
+        let same: Vec<&Run> = runs.iter().rev().filter(|run| self.differences(run).is_empty()).collect();
+        if let Some(run) = same.iter().copied().find(is_left) {
             return Ok(Some(Plan::Send(Box::new(run.clone()))));
         }
         if self.args.again {
             return Ok(None);
         }
-        if let Some(run) = unfinished.next() {
+        if let Some(run) = runs.iter().rev().find(|run| !run.is_finished()) {
             return Err(Error::Usage(format!(
                 "run {} of this input is not finished and was started otherwise:\n  {}\ngo on with it as it was \
                  (deskload resume {}), or start anew with --again",
@@ -182,9 +216,9 @@ impl Planner<'_> {
                 run.key.id
             )));
         }
-        match runs.last() {
+        match same.first() {
             Some(run) if !journal.desk_changed_since(run)? => {
-                Ok(Some(Plan::NothingLeft(Box::new(run.clone()))))
+                Ok(Some(Plan::NothingLeft(Box::new((*run).clone()))))
             }
             _ => Ok(None),
         }
@@ -227,16 +261,8 @@ impl Planner<'_> {
         if survey.identical > 0 && !self.settings.output.quiet {
             say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
         }
-        if self.settings.limits.max_failures.is_reached(survey.invalid, survey.rows) {
-            return Err(Error::TooManyFailures(format!(
-                "{} of {} are invalid, more than --max-failures {} allows; nothing was sent; look at the file and \
-                 its columns, or raise --max-failures",
-                survey.invalid,
-                rows(survey.rows),
-                self.settings.limits.max_failures
-            )));
-        }
-        if !self.may_begin(source, survey.rows - survey.invalid)? {
+        let too_many = self.too_many_invalid(&survey);
+        if too_many.is_none() && !self.may_begin(source, survey.rows - survey.invalid)? {
             return Ok(Plan::Declined);
         }
         let input = InputId {
@@ -249,8 +275,24 @@ impl Planner<'_> {
         let new = NewRun { desk, input: &input, layout: &layout, mapping, survey: &survey, now_ms: now_ms() };
         // The spool first: a run without its rows could not go on, rows without a run are swept up.
         let folder = journal.spool_folder();
-        let run = journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?;
-        Ok(Plan::Send(Box::new(run)))
+        let run = Box::new(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?);
+        Ok(match too_many {
+            Some(why) => Plan::TooManyInvalid(run, why),
+            None => Plan::Send(run),
+        })
+    }
+
+    /// The run is opened all the same, so that its reports show the rows; the same command then goes on.
+    fn too_many_invalid(&self, survey: &Survey) -> Option<Error> {
+        let max_failures = self.settings.limits.max_failures;
+        max_failures.is_reached(survey.invalid, survey.rows).then(|| {
+            Error::TooManyFailures(format!(
+                "{} of {} are invalid, more than --max-failures {max_failures} allows; nothing was sent; correct the \
+                 file, or look at the report and give the same command again to send the others",
+                survey.invalid,
+                rows(survey.rows)
+            ))
+        })
     }
 
     /// Asks, if somebody is there to be asked.

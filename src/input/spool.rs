@@ -5,7 +5,7 @@
 //! text is refused here with the way out. A failure leaves nothing behind: the file removes itself.
 
 use std::fs::Permissions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -35,17 +35,7 @@ pub struct Taken {
 
 /// Copies the input into a new file in `folder`.
 pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".spool-")
-        .tempfile_in(folder)
-        .map_err(|error| write_error(folder, &error))?;
-    // While it is locked, nobody sweeps it away as a killed process' leftover.
-    file.as_file().lock().map_err(|error| write_error(folder, &error))?;
-    // The umask can only take rights away; it may even have taken the owner's.
-    file.as_file()
-        .set_permissions(Permissions::from_mode(0o600))
-        .map_err(|error| write_error(folder, &error))?;
-
+    let mut file = new_file(folder).map_err(|error| write_error(folder, &error))?;
     let mut bytes = Bytes::new(source);
     let head = bytes.next()?;
     refuse_other_kinds(head)?;
@@ -63,6 +53,16 @@ pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
     file.as_file().sync_all().map_err(|error| write_error(folder, &error))?;
     let (sha256, bytes) = bytes.finish();
     Ok(Taken { file, sha256, bytes, bom, first })
+}
+
+/// A file to write a spool into, which removes itself. While it is locked, nobody sweeps it away as the leftover of
+/// a killed process; nor in the moment before, because only old ones are swept.
+pub(crate) fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(".spool-").tempfile_in(folder)?;
+    file.as_file().lock()?;
+    // The umask can only take rights away; it may even have taken the owner's.
+    file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// The digest (SHA-256, lower-case hex) and length of an input, without keeping it.

@@ -6,10 +6,11 @@
 //! forgotten intents, and would repeat updates. What is not noticed: a copy taken and put back between two
 //! starts.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
@@ -18,10 +19,16 @@ use sha2::{Digest as _, Sha256};
 use super::Journal;
 use super::runs::DeskId;
 use crate::error::Error;
+use crate::folders;
 
 /// The record is padded to one size and written in one go: no shorter one can leave a tail of a longer, and a
 /// disk writes a sector of 512 bytes whole.
 const RECORD_BYTES: usize = 512;
+
+/// Somebody who only looks whether the account is held ([`AccountLock::is_held`]) is in the way for a moment: so
+/// many tries, with such a wait between them, before it is taken for another process at work.
+const TRIES: u32 = 10;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What the file remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +50,7 @@ impl AccountLock {
     /// Takes the account of `desk`, or says who has it ([`Error::Overlap`]).
     pub fn acquire(state_folder: &Path, desk: &DeskId) -> Result<Self, Error> {
         let path = path(state_folder, desk);
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|error| Error::file("make the folder", folder, &error))?;
-        }
+        folders::make(folders::parent(&path))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -58,7 +59,7 @@ impl AccountLock {
             .mode(0o600)
             .open(&path)
             .map_err(|error| Error::file("open the account file", &path, &error))?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let who = read(&mut file, &path)
@@ -75,6 +76,10 @@ impl AccountLock {
             }
         }
         let record = read(&mut file, &path)?;
+        if record.is_none() {
+            // It is new: what will be written into it must be found after a power cut.
+            folders::sync(folders::parent(&path))?;
+        }
         Ok(Self { file, path, record })
     }
 
@@ -127,6 +132,16 @@ impl AccountLock {
         self.record = Some(record.clone());
         Ok(())
     }
+}
+
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(TRY_AGAIN_AFTER),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 /// The file's name is a digest: an e-mail is nobody's business in a folder listing.
@@ -182,6 +197,8 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use crate::journal::tests::desk;
 
     /// A state folder, and how to start on a journal in it.
@@ -280,5 +297,22 @@ mod tests {
         fs::write(&file, "{\"journal\":").unwrap();
         let error = bench.start("a", false).unwrap_err();
         assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_look_at_the_account_does_not_pass_for_a_process_at_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = DeskId::new("http://127.0.0.1/", "ops@example.com");
+        drop(AccountLock::acquire(folder.path(), &desk).unwrap());
+        let looking = File::open(path(folder.path(), &desk)).unwrap();
+        looking.lock_shared().unwrap();
+        let look = std::thread::spawn(move || {
+            std::thread::sleep(2 * TRY_AGAIN_AFTER);
+            drop(looking);
+        });
+        let held = AccountLock::acquire(folder.path(), &desk).unwrap();
+        look.join().unwrap();
+        assert!(AccountLock::is_held(folder.path(), &desk));
+        drop(held);
     }
 }

@@ -3,6 +3,7 @@
 //! - [`state`]: how a row stands, and the tokens (`Permit`, `Sent`, `Outcome`) that lead from state to state
 //! - [`transitions`]: the one transaction that takes rows from state to state while sending
 //! - [`runs`]: opening and finding runs
+//! - [`spools`]: which spool a run names, and where its rows begin
 //! - [`settle`]: what a person's word and a restart do to rows
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
@@ -40,12 +41,14 @@ pub mod reader;
 pub mod runs;
 pub mod schema;
 pub mod settle;
+pub mod spools;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod transitions;
 pub mod writer;
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -54,6 +57,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Error;
+use crate::folders;
 use schema::Standing;
 
 /// How long to wait for another account's process that commits to the same file.
@@ -70,10 +74,9 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal, creating it with mode 0600 if it is not there.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        make_private_folder(path)?;
-        refuse_symlink(path)?;
+        folders::make(folders::parent(path))?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(_new) => {}
+            Ok(_new) => folders::sync(folders::parent(path))?,
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::file("create the journal", path, &error)),
         }
@@ -82,8 +85,7 @@ impl Journal {
 
     /// Opens the journal only if it is there: for the commands that read.
     pub fn open_if_there(path: &Path) -> Result<Option<Self>, Error> {
-        refuse_symlink(path)?;
-        match fs::metadata(path) {
+        match fs::symlink_metadata(path) {
             Ok(_) => Self::open_existing(path).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::file("read the journal", path, &error)),
@@ -91,9 +93,7 @@ impl Journal {
     }
 
     fn open_existing(path: &Path) -> Result<Self, Error> {
-        // An older umask, or a person, may have left it readable to others. The companion files inherit this.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-            .map_err(|error| Error::file("set the mode of the journal", path, &error))?;
+        require_file(path)?;
         let failed = |error: rusqlite::Error| explain(path, "open", &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -114,7 +114,15 @@ impl Journal {
                 )));
             }
         }
-        conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // Only now is it known to be a journal, and not somebody's file that was named by mistake.
+        make_private(path)?;
+        if !use_wal(&conn).map_err(failed)? {
+            return Err(Error::Machine(format!(
+                "the file system of the journal {} does not allow a write-ahead log, as some network file systems \
+                 do not; name a journal on a local disk with --journal",
+                path.display()
+            )));
+        }
         // FULL: a commit has reached the disk before its request leaves. This is the promise.
         conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         conn.pragma_update(None, "foreign_keys", true).map_err(failed)?;
@@ -168,28 +176,47 @@ pub fn spool_folder(journal: &Path) -> PathBuf {
     journal.with_file_name(name)
 }
 
-/// Makes the folder that `path` lies in, for its owner alone where it has to be made.
-fn make_private_folder(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| Error::file("make the folder", folder, &error))
-}
-
-/// A link could lead the journal, and the rows' data with it, to a place that others can read.
-fn refuse_symlink(path: &Path) -> Result<(), Error> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_symlink() => Err(Error::Machine(format!(
+/// A link could lead the journal, and the rows' data with it, to a place that others can read. Looks without
+/// changing anything: what was named may be no journal at all.
+fn require_file(path: &Path) -> Result<(), Error> {
+    let kind = fs::symlink_metadata(path)
+        .map_err(|error| Error::file("read the journal", path, &error))?
+        .file_type();
+    if kind.is_symlink() {
+        return Err(Error::Machine(format!(
             "the journal {} is a symbolic link, which could lead it astray; name the file itself with --journal",
             path.display()
-        ))),
-        _ => Ok(()),
+        )));
     }
+    if !kind.is_file() {
+        return Err(Error::Usage(format!(
+            "{} is no file, so it cannot be a journal; name a file with --journal",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// An older umask, or a person, may have left it readable to others. Companion files take their mode from it, but
+/// those that a killed process left have their own.
+fn make_private(path: &Path) -> Result<(), Error> {
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = OsString::from(path);
+        name.push(ending);
+        match fs::set_permissions(&name, fs::Permissions::from_mode(0o600)) {
+            Err(error) if ending.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("set the mode of the journal", Path::new(&name), &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the write-ahead log is in use now. Where it cannot be, SQLite says no error but another mode.
+fn use_wal(conn: &Connection) -> rusqlite::Result<bool> {
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    Ok(mode.eq_ignore_ascii_case("wal"))
 }
 
 fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {

@@ -6,9 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::Journal;
+use super::spools::insert_marks;
 use super::state::{Reason, State};
 use crate::error::Error;
-use crate::input::{Invalid, Layout, Mark, Survey};
+use crate::input::{Invalid, Layout, Survey};
 use crate::mapping::MappingSpec;
 
 /// A desk: one URL and one account.
@@ -216,13 +217,15 @@ impl Journal {
             .map_err(self.explain("read"))
     }
 
-    /// Whether a later run of the same desk applied anything.
+    /// Whether another run has changed the desk, or may have, since this one was worked on: a newer run, or an older
+    /// one that was gone on with afterwards.
     pub fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {
         self.conn
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
-                     WHERE url = ?1 AND email = ?2 AND run.id > ?3 AND applied > 0)",
-                params![run.desk.url, run.desk.account_email, run.key.id],
+                     WHERE url = ?1 AND email = ?2 AND run.id <> ?3 AND (run.id > ?3 OR ended_ms > ?4)
+                         AND applied + in_doubt > 0)",
+                params![run.desk.url, run.desk.account_email, run.key.id, run.ended_ms],
                 |row| row.get(0),
             )
             .map_err(self.explain("read"))
@@ -287,7 +290,7 @@ impl Journal {
 
     /// Opens a run with the invalid rows of its first pass, in one transaction. `keep` puts the spool in place
     /// under the name that it is given, before the commit: a run never lacks its rows, and a spool without a run
-    /// is overwritten by the next run of that number.
+    /// is swept up by the next start.
     pub fn open_run(
         &mut self,
         new: &NewRun<'_>,
@@ -301,19 +304,6 @@ impl Journal {
         self.conn.execute_batch("DROP TABLE temp.invalid").map_err(&failed)?;
         self.run(id)?
             .ok_or_else(|| Error::Machine("the run that was just opened is not in the journal".to_owned()))
-    }
-
-    /// Names another spool for a run, with the marks that belong to it; `None`: nothing needs one any more.
-    pub fn replace_spool(&mut self, run: RunKey, name: Option<&str>, marks: &[Mark]) -> Result<(), Error> {
-        let failed = self.explain("write");
-        let replace = |conn: &mut Connection| {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![run.id, name])?;
-            tx.execute("DELETE FROM mark WHERE run = ?1", [run.id])?;
-            insert_marks(&tx, run.id.cast_signed(), marks)?;
-            tx.commit()
-        };
-        replace(&mut self.conn).map_err(failed)
     }
 
     /// Notes that an invocation has begun on a run, so that a kill shows.
@@ -333,22 +323,6 @@ impl Journal {
             )
             .map(|_| ())
             .map_err(self.explain("write"))
-    }
-
-    /// The place to start reading the spool for `row`: the last mark at or before it.
-    pub fn mark_before(&self, run: RunKey, row: u64) -> Result<Option<Mark>, Error> {
-        self.conn
-            .prepare_cached(
-                "SELECT row, byte, line FROM mark WHERE run = ?1 AND row <= ?2 ORDER BY row DESC LIMIT 1",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![run.id, row], |row| {
-                        Ok(Mark { row: row.get(0)?, byte: row.get(1)?, line: row.get(2)? })
-                    })
-                    .optional()
-            })
-            .map_err(self.explain("read"))
     }
 }
 
@@ -396,12 +370,4 @@ fn insert_run(tx: &Transaction<'_>, new: &NewRun<'_>) -> rusqlite::Result<u64> {
     )?;
     insert_marks(tx, id, &new.survey.marks)?;
     Ok(id.cast_unsigned())
-}
-
-fn insert_marks(conn: &Connection, run: i64, marks: &[Mark]) -> rusqlite::Result<()> {
-    let mut insert = conn.prepare("INSERT INTO mark (run, row, byte, line) VALUES (?1, ?2, ?3, ?4)")?;
-    for mark in marks {
-        insert.execute(params![run, mark.row, mark.byte, mark.line])?;
-    }
-    Ok(())
 }

@@ -31,7 +31,7 @@ const STEPS: &[&str] = &["
         id            INTEGER PRIMARY KEY,
         account       INTEGER NOT NULL REFERENCES account (id),
         key_before    INTEGER NOT NULL, -- a row's key is this plus its number
-        rows          INTEGER NOT NULL,
+        rows          INTEGER NOT NULL CHECK (rows >= 0),
         sha256        TEXT    NOT NULL, -- of the input's bytes
         bytes         INTEGER NOT NULL,
         path          TEXT,             -- NULL: standard input
@@ -40,13 +40,13 @@ const STEPS: &[&str] = &["
         custom_fields TEXT    NOT NULL, -- JSON: the ids that the bits of row.fields count from
         spool         TEXT,             -- file name in the spool folder; NULL once nothing needs it
         cursor        INTEGER NOT NULL DEFAULT 1, -- every row below it has an entry in row
-        applied       INTEGER NOT NULL DEFAULT 0,
-        failed        INTEGER NOT NULL DEFAULT 0,
-        invalid       INTEGER NOT NULL DEFAULT 0,
-        in_doubt      INTEGER NOT NULL DEFAULT 0,
-        skipped       INTEGER NOT NULL DEFAULT 0,
-        attempts      INTEGER NOT NULL DEFAULT 0,
-        throttled     INTEGER NOT NULL DEFAULT 0,
+        applied       INTEGER NOT NULL DEFAULT 0 CHECK (applied >= 0),
+        failed        INTEGER NOT NULL DEFAULT 0 CHECK (failed >= 0),
+        invalid       INTEGER NOT NULL DEFAULT 0 CHECK (invalid >= 0),
+        in_doubt      INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt >= 0),
+        skipped       INTEGER NOT NULL DEFAULT 0 CHECK (skipped >= 0),
+        attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+        throttled     INTEGER NOT NULL DEFAULT 0 CHECK (throttled >= 0),
         started_ms    INTEGER NOT NULL, -- UNIX time
         ended_ms      INTEGER,          -- of the last invocation
         exit_code     INTEGER
@@ -125,7 +125,8 @@ pub(super) fn standing(conn: &Connection) -> rusqlite::Result<Standing> {
     Ok(if tables == 0 && application == 0 { Standing::New } else { Standing::Foreign })
 }
 
-/// Takes the steps that are missing; where none is, nothing is written and nobody is kept waiting. `uuid` becomes the identity of a file that is new.
+/// Takes the steps that are missing; where none is, nothing is written and nobody is kept waiting. `uuid` becomes
+/// the identity of a file that is new.
 pub(super) fn migrate(conn: &mut Connection, uuid: &str) -> rusqlite::Result<()> {
     let known: usize = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if known >= VERSION {
@@ -143,4 +144,25 @@ pub(super) fn migrate(conn: &mut Connection, uuid: &str) -> rusqlite::Result<()>
         tx.execute("INSERT INTO journal (id, uuid) VALUES (1, ?1)", [uuid])?;
     }
     tx.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_cannot_fall_below_zero() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, "uuid").unwrap();
+        conn.execute_batch(
+            "INSERT INTO account (id, url, email) VALUES (1, '', '');
+             INSERT INTO run (account, key_before, rows, sha256, bytes, layout, mapping, custom_fields, started_ms)
+                 VALUES (1, 0, 3, '', 0, '', '', '', 0);",
+        )
+        .unwrap();
+        for counter in ["applied", "failed", "invalid", "in_doubt", "skipped", "attempts", "throttled"] {
+            let minus = conn.execute(&format!("UPDATE run SET {counter} = {counter} - 1"), []);
+            assert!(minus.is_err(), "{counter}");
+        }
+    }
 }

@@ -279,3 +279,19 @@ fn updates_in_doubt_are_known_in_every_run_of_the_desk() {
     let other = DeskId::new("https://other.example/", "x@y");
     assert!(journal.updates_in_doubt(&other, second.key).unwrap().is_empty());
 }
+
+#[test]
+fn a_mode_that_is_not_wal_is_noticed() {
+    let memory = rusqlite::Connection::open_in_memory().unwrap();
+    assert!(!super::use_wal(&memory).unwrap(), "memory has no log");
+}
+
+#[test]
+fn opening_a_journal_that_is_up_to_date_waits_for_no_writer() {
+    let (_folder, mut journal, _) = opened(&csv(1));
+    let path = journal.path.clone();
+    let _writing = journal.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let began = std::time::Instant::now();
+    Journal::open_if_there(&path).unwrap().unwrap();
+    assert!(began.elapsed() < super::BUSY_MAX / 2);
+}

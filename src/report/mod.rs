@@ -12,13 +12,15 @@
 pub mod failures;
 pub mod summary;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
+use crate::folders;
 use crate::input::Format;
 use crate::journal::Journal;
 use crate::journal::runs::Run;
@@ -28,6 +30,11 @@ use failures::{Added, ResultFile};
 
 /// Names the journal that a folder of reports belongs to.
 const OWNER: &str = ".journal";
+
+/// How the names of files begin that are still being written, and the age from which one is a leftover: no report
+/// takes that long, and another process may be writing one.
+const TEMPORARY: &str = ".tmp";
+const SWEPT_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -43,13 +50,8 @@ pub struct Files {
 /// Makes the folder of a run's reports, and refuses one that belongs to another journal: its run of the same
 /// number is another run, and its failures would be overwritten.
 pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
     let folder = report_dir.join(format!("run-{run}"));
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| Error::file("make the folder", &folder, &error))?;
+    folders::make(&folder)?;
     let owner = folder.join(OWNER);
     match fs::read_to_string(&owner) {
         Ok(uuid) if uuid.trim() == journal.uuid() => Ok(folder),
@@ -68,6 +70,7 @@ pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<Pat
 /// Writes every report of a run.
 pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, Error> {
     let folder = make_folder(report_dir, journal, run.key.id)?;
+    sweep(&folder);
     let ending = match run.layout.format {
         Format::Csv => "csv",
         Format::Jsonl => "jsonl",
@@ -84,6 +87,18 @@ pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, E
     let in_doubt = rows(&in_doubt, journal, run, &[State::InDoubt], run.counts.in_doubt)?;
     summary::write(&folder.join("summary.json"), journal, run)?;
     Ok(Files { folder, failures, in_doubt })
+}
+
+/// Removes what killed processes left half written: it holds personal data. Whoever cannot be asked for the time,
+/// or removed, is left for another day.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|changed| changed.elapsed());
+        if is_temporary && matches!(age, Ok(Ok(age)) if age > SWEPT_AFTER) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Writes the rows in these states, or removes what an earlier invocation wrote if there are none any more.
@@ -138,14 +153,16 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 
 /// A file beside the one that it will replace; tempfile makes it 0600.
 fn new_file(path: &Path) -> Result<NamedTempFile, Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    NamedTempFile::new_in(folder).map_err(|error| Error::file("write in", folder, &error))
+    let folder = folders::parent(path);
+    tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(folder)
+        .map_err(|error| Error::file("write in", folder, &error))
 }
 
 fn put(path: &Path, file: NamedTempFile) -> Result<(), Error> {
     let failed = |error: io::Error| Error::file("write", path, &error);
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    folders::sync(folders::parent(path))
 }

@@ -116,11 +116,17 @@ fn a_cut_spool_is_cut_again_when_fewer_rows_are_told() {
 
 #[test]
 fn sweeping_takes_leftovers_and_leaves_what_is_being_made() {
-    let (_folder, journal, run) = opened(&csv(1));
+    let (_folder, mut journal, run) = opened(&csv(1));
     let folder = journal.spool_folder();
-    fs::write(folder.join(".spool-left"), "x").unwrap();
-    let busy = File::create(folder.join(".spool-busy")).unwrap();
+    let make = |name: &str, age: Duration| {
+        let file = File::create(folder.join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        file
+    };
+    let old = 2 * SWEPT_AFTER;
+    drop((make(".spool-left", old), make(".spool-new", Duration::ZERO), make("run-2.spool", Duration::ZERO)));
+    let busy = make(".spool-busy", old);
     busy.lock().unwrap();
-    sweep(&folder).unwrap();
-    assert_eq!(files(&journal), [".spool-busy".to_owned(), run.spool.unwrap()]);
+    sweep(&mut journal).unwrap();
+    assert_eq!(files(&journal), [".spool-busy".to_owned(), ".spool-new".to_owned(), run.spool.unwrap()]);
 }

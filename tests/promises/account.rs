@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP};
+use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP, EXIT_USAGE};
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
@@ -83,5 +83,21 @@ fn a_journal_that_is_a_link_or_something_else_is_refused() {
     bench.file("noise", &noise);
     bench.run(&["run", "rows.csv", "--journal", "noise"]).code(EXIT_MACHINE).says("left as it is");
     assert_eq!(bench.read("noise"), noise);
+    assert_eq!(bench.desk().requests, 0);
+}
+
+#[test]
+fn what_is_no_journal_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    fs::create_dir(bench.path("folder")).unwrap();
+    bench.file("noise", "this is no database, ".repeat(100));
+    for (name, mode, code) in [("folder", 0o755, EXIT_USAGE), ("noise", 0o644, EXIT_MACHINE)] {
+        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        bench.run(&["run", "rows.csv", "--journal", name]).code(code).says("--journal");
+        bench.run(&["status", "--journal", name]).code(code).says("--journal");
+        assert_eq!(fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
     assert_eq!(bench.desk().requests, 0);
 }

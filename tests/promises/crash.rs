@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE};
 use deskload::sandbox::options::Latency;
+use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
-use crate::support::{Bench, until};
+use crate::support::{Bench, files, until};
 
 const KILLS: u64 = 8;
 const CONCURRENCY: u64 = 32;
@@ -94,4 +95,40 @@ fn the_status_of_a_killed_run_says_so() {
     program.finish();
     let killed = bench.run(&["status"]).code(EXIT_DONE);
     assert!(killed.stdout.contains("cut off"), "{}", killed.stdout);
+}
+
+#[test]
+fn a_kill_with_the_last_rows_on_their_way_is_told_and_reported_by_the_next_start() {
+    let bench = Bench::scripted([Fate::new(When::Request(3), Reply::silence())]);
+    bench.rows(1..=3);
+    let mut program = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m"]);
+    bench.await_requests(&mut program, 3);
+    program.signal(Signal::KILL);
+    program.finish().code_none();
+    assert!(!bench.path("deskload-reports/run-1/summary.json").exists());
+    let next = bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    next.says("run-1/in-doubt.csv").says("run-1/summary.json").says("deskload resolve 1 --applied");
+    // The answer before the last may have been on its way to the disk.
+    let [applied, 0, 0, in_doubt, 0, 0] = bench.counts(1) else { panic!("{:?}", bench.counts(1)) };
+    assert!(in_doubt >= 1 && applied + in_doubt == 3);
+    assert_eq!(bench.read("deskload-reports/run-1/in-doubt.csv").lines().count() as u64, 1 + in_doubt);
+    let summary = bench.summary(1);
+    assert_eq!(summary["exit_code"], EXIT_ATTENTION);
+    assert!(summary["finished_at"].is_string(), "{summary}");
+    let spools = files(&bench.path("deskload/journal.sqlite3.spool"));
+    assert_eq!(spools.len(), 1);
+    assert!(!std::fs::read_to_string(&spools[0]).unwrap().contains("row 1\n"), "cut down");
+    assert_eq!(bench.desk().requests, 3, "nothing was sent again");
+}
+
+#[test]
+fn reports_that_a_kill_prevented_are_written_by_the_same_command() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(404))]);
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    let names = ["failures.csv", "summary.json"].map(|name| format!("deskload-reports/run-1/{name}"));
+    let before = names.each_ref().map(|name| bench.read(name));
+    std::fs::remove_dir_all(bench.path("deskload-reports")).unwrap();
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("run-1/failures.csv").says("correct the cells");
+    assert_eq!(names.each_ref().map(|name| bench.read(name)), before, "the times are those of the sending");
 }

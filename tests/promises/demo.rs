@@ -75,6 +75,7 @@ fn the_demo_shows_the_whole_way_and_nothing_twice() {
     let judge = Judgement::read(&bench.path("tour/desk.jsonl")).unwrap();
     assert_eq!(judge.applied_twice, 0);
     assert!(judge.count(deskload::sandbox::judge::Word::Throttled) > 0, "real 429s");
+    assert!(bench.path("tour/deskload/journal.sqlite3").exists(), "the state is where the tour says");
     let summary = bench.read("tour/reports/run-1/summary.json");
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     let counts = &summary["counts"];

@@ -53,10 +53,16 @@ fn an_input_of_mostly_bad_rows_is_not_sent() {
     let rows: Vec<_> =
         (1..=50).map(|row| format!("{row},{}", if row % 3 == 0 { "urgent" } else { "high" })).collect();
     bench.file("rows.csv", format!("ticket_id,priority\n{}\n", rows.join("\n")));
-    bench.run(&["run", "rows.csv"]).code(EXIT_TOO_MANY_FAILURES).says("nothing was sent");
+    let stopped = bench.run(&["run", "rows.csv"]).code(EXIT_TOO_MANY_FAILURES).says("nothing was sent");
+    stopped.says("failures.csv").says("to go on: deskload run rows.csv");
     assert_eq!(bench.desk().requests, 0);
-    bench.run(&["run", "rows.csv", "--max-failures", "20"]).code(EXIT_ATTENTION);
+    assert_eq!(bench.counts(1), [0, 0, 16, 0, 0, 34]);
+    assert_eq!(bench.summary(1)["exit_code"], EXIT_TOO_MANY_FAILURES);
+    assert_eq!(bench.read("deskload-reports/run-1/failures.csv").lines().count(), 17, "the rows can be seen");
+    // Whoever has looked gives the same command again.
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     assert_eq!(bench.counts(1), [34, 0, 16, 0, 0, 0]);
+    assert_eq!(bench.desk().requests, 34);
 }
 
 #[test]

@@ -151,3 +151,29 @@ fn where_several_runs_fit_they_are_listed() {
     bench.run(&["resume"]).code(EXIT_DONE);
     assert_eq!(bench.judge().applied, 6);
 }
+
+#[test]
+fn finished_bytes_with_another_mapping_are_a_new_run() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    bench.run(&["run", "rows.csv", "--set", "priority=high"]).code(EXIT_DONE).never_says("nothing left");
+    assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 0]);
+    bench.run(&["run", "rows.csv", "--set", "priority=high"]).code(EXIT_DONE).says("nothing left to do");
+    assert_eq!(bench.desk().requests, 6);
+}
+
+#[test]
+fn an_older_run_that_goes_on_later_has_changed_the_desk() {
+    let bench = Bench::scripted([closing_time(2)]);
+    bench.file("a.csv", "ticket_id,staff\n1,ST1\n7,ST1\n");
+    bench.file("b.csv", "ticket_id,staff\n7,ST2\n");
+    bench.run(&one_at_a_time("a.csv", &[])).code(EXIT_EARLY);
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE);
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE).says("nothing left to do");
+    // The journal's times are milliseconds: nothing lies between two invocations but a process start.
+    bench.run(&["resume", "1"]);
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE).never_says("nothing left");
+    assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0]);
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE).says("nothing left to do");
+}

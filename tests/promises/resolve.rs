@@ -91,3 +91,21 @@ fn a_word_reaches_the_rows_of_a_run_that_was_killed() {
     bench.run(&["resume", "1"]).code(EXIT_DONE);
     assert_eq!(bench.desk().requests, requests);
 }
+
+#[test]
+fn rows_beyond_the_run_s_own_are_another_run_s_and_refused() {
+    let doubt = Fate::new(When::Ticket(2), Reply::status(500)).times(Fate::FOREVER);
+    let bench = Bench::scripted([doubt]);
+    bench.rows([1, 2, 3]);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    bench.file("other.csv", "ticket_id,subject\n2,other\n5,other\n");
+    bench.run(&["run", "other.csv", "--account-email", "two@example.com"]).code(EXIT_ATTENTION);
+    for rows in ["4", "2,4", "4-18446744073709551615"] {
+        let refused = bench.run(&["resolve", "1", "--applied", "--rows", rows]).code(EXIT_USAGE);
+        refused.says("row 4 of run 1 is not in doubt");
+    }
+    for (run, counts) in [("1", [2, 0, 0, 1, 0, 0]), ("2", [1, 0, 0, 1, 0, 0])] {
+        bench.run(&["report", run, "-q"]).code(EXIT_DONE);
+        assert_eq!(bench.counts(run.parse().unwrap()), counts);
+    }
+}
