@@ -28,8 +28,8 @@ use crate::spooled::{self, Spooled};
 use crate::text::{duration, thousands};
 use crate::todo::{Source, Todo};
 
-/// Rows marked as sending for each request that may be under way: the bound on what a crash puts in doubt. Four
-/// or eight times as many were within 8% of twice; as many as requests cost a quarter (see `src/README.md`).
+/// Rows marked as sending for each request that may be under way: the bound on what a crash puts in doubt. More of
+/// them gained next to nothing; no more than the requests themselves cost a third (see `src/README.md`).
 const MARKED_PER_SLOT: usize = 2;
 
 /// The account, held, and its journal, confirmed and recovered.

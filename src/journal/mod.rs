@@ -32,7 +32,7 @@
 //! account file's business. Never open and close the journal file otherwise while it is in use: closing any
 //! descriptor of it drops all of this process's POSIX locks.
 //! **Failure.** Every error here is [`Error::Machine`]: nothing more is sent. A failed commit is never retried.
-//! **Size.** About 20 bytes a settled row; see the guide for figures.
+//! **Size.** About 20 bytes a settled row; see `src/README.md` for figures.
 
 pub mod account;
 pub mod fingerprint;
