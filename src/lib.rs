@@ -14,7 +14,7 @@
 //! | [`input`] | bytes to records: digest, spool, number; the first pass over every row |
 //! | [`mapping`] | record to update; every complaint knows its line and column |
 //! | [`ticket`] | the domain: which ticket, which changes |
-//! | [`spooled`], [`todo`], [`newer`] | a run's rows by their numbers; those that are left, in order; what later rows have said |
+//! | [`spooled`], [`mod@todo`], [`newer`] | a run's rows by their numbers; those that are left, in order; what later rows have said |
 //! | [`lanes`] | one ticket at a time, in file order |
 //! | [`journal`] | states and transitions: intent, permit, outcome; the account file |
 //! | [`pace`] | when the next request may leave |
