@@ -5,7 +5,7 @@
 //! lost, not made up for in a burst. To ask for intents in good time, [`Pace::due`] says when a cell will be
 //! there without taking it.
 //!
-//! governor cannot change a quota and cannot look without taking, which explains the shape of [`Bucket`].
+//! governor cannot change a quota and cannot look without taking, which explains the shape of `Bucket`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
