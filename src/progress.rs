@@ -70,7 +70,7 @@ impl Progress {
     pub fn bar(counts: &Counts, per_second: Option<f64>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(counts.rows), ProgressDrawTarget::stderr());
         // A template that does not parse would be a slip in the line below; the default bar is good enough then.
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:16} {percent:>3}%  {wide_msg}") {
             bar.set_style(style);
         }
         bar.set_position(counts.rows - counts.pending);
