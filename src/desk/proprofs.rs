@@ -281,18 +281,16 @@ fn trouble(error: &reqwest::Error) -> Trouble {
 
 /// A certificate that is not valid stays so; a handshake that breaks off may pass.
 fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let tls = inner.downcast_ref::<rustls::Error>().or_else(|| {
-            inner
-                .downcast_ref::<std::io::Error>()
-                .and_then(|error| error.get_ref())
-                .and_then(|error| error.downcast_ref::<rustls::Error>())
-        });
-        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-            return tls.map(ToString::to_string);
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner.downcast_ref() {
+            return Some(inner.to_string());
         }
-        source = inner.source();
+        // An I/O error hides what it wraps from `source`, and may wrap another one.
+        cause = match inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => inner.source(),
+        };
     }
     None
 }
