@@ -280,7 +280,12 @@ fn tell(
     again: &str,
 ) -> Result<(), Error> {
     say(headline);
-    say(&summary::table(run, &summary::reasons(journal, run)?));
+    // The reports have read them already; without reports they are read here.
+    let table = match files {
+        Some(files) => summary::table(run, &files.reasons),
+        None => summary::table(run, &summary::reasons(journal, run)?),
+    };
+    say(&table);
     if let Some(older) = journal.older_unfinished(run)? {
         say(&format!(
             "run {older} of the same file, with other content, is not finished: deskload resume {older}"

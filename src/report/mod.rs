@@ -45,6 +45,8 @@ pub struct Files {
     pub failures: Option<PathBuf>,
     /// Rows in doubt, if there are any.
     pub in_doubt: Option<PathBuf>,
+    /// Why rows are failed, invalid or in doubt, as the summary says it.
+    pub reasons: Vec<summary::Tallied>,
 }
 
 /// Makes the folder of a run's reports, and refuses one that belongs to another journal: its run of the same
@@ -85,8 +87,9 @@ pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, E
         run.counts.failed + run.counts.invalid,
     )?;
     let in_doubt = rows(&in_doubt, journal, run, &[State::InDoubt], run.counts.in_doubt)?;
-    summary::write(&folder.join("summary.json"), journal, run)?;
-    Ok(Files { folder, failures, in_doubt })
+    let reasons = summary::reasons(journal, run)?;
+    summary::write(&folder.join("summary.json"), journal, run, &reasons)?;
+    Ok(Files { folder, failures, in_doubt, reasons })
 }
 
 /// Removes what killed processes left half written: it holds personal data. Whoever cannot be asked for the time,

@@ -32,7 +32,7 @@ struct Summary<'a> {
     counts: Counts,
     attempts: u64,
     throttled: u64,
-    reasons: Vec<Tallied>,
+    reasons: &'a [Tallied],
     /// A run of the same path on other bytes that still has rows to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_before: Option<u64>,
@@ -68,7 +68,7 @@ pub struct Tallied {
 }
 
 /// Writes `summary.json`.
-pub fn write(path: &Path, journal: &Journal, run: &Run) -> Result<(), Error> {
+pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> Result<(), Error> {
     let summary = Summary {
         schema: SCHEMA,
         run: run.key.id,
@@ -80,7 +80,7 @@ pub fn write(path: &Path, journal: &Journal, run: &Run) -> Result<(), Error> {
         counts: run.counts,
         attempts: run.attempts,
         throttled: run.throttled,
-        reasons: reasons(journal, run)?,
+        reasons,
         unfinished_before: journal.older_unfinished(run)?,
     };
     super::replace(path, |out| {
