@@ -10,7 +10,7 @@
 //!
 //! | Module | Its one job |
 //! |---|---|
-//! | [`cli`], [`settings`] | what was typed; what is meant |
+//! | [`cli`], [`config`], [`settings`] | what was typed; the profile under it; what is meant |
 //! | [`input`] | bytes to records: digest, spool, number; the first pass over every row |
 //! | [`mapping`] | record to update; every complaint knows its line and column |
 //! | [`ticket`] | the domain: which ticket, which changes |
@@ -33,6 +33,7 @@
 pub mod breaker;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod desk;
 pub mod error;
 mod folders;

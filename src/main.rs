@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use deskload::cli::Cli;
-use deskload::commands;
+use deskload::{commands, config};
 
 fn main() -> ExitCode {
-    match commands::guarded(|| commands::dispatch(Cli::parse())) {
+    match commands::guarded(|| commands::dispatch(&config::parse()?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             commands::say(&format!("deskload: {error}"));

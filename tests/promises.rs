@@ -14,6 +14,8 @@ mod support;
 mod account;
 #[path = "promises/cli.rs"]
 mod cli;
+#[path = "promises/config.rs"]
+mod config;
 #[path = "promises/crash.rs"]
 mod crash;
 #[path = "promises/demo.rs"]

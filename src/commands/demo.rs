@@ -115,6 +115,8 @@ fn start(place: &Place, desk: &Running, token: &str) -> Result<Child, Error> {
         .current_dir(&place.folder)
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "TERM" || name == "TZ"))
+        // No configuration of this machine's may have a say here.
+        .env("DESKLOAD_CONFIG", "/dev/null")
         .env("XDG_STATE_HOME", &place.folder)
         .env(TOKEN_VARIABLE, token)
         .stdin(Stdio::null())

@@ -8,10 +8,13 @@
 //! | [`drive`] | the part that both share: sends what is left, then tells how it stands |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
+//! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
 
+pub mod config;
 pub mod demo;
 pub mod drive;
+pub mod init;
 pub mod report;
 pub mod resolve;
 pub mod resume;
@@ -27,15 +30,16 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Command, ConfigCommand};
+use crate::config::Layered;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::text::thousands;
 
 /// Does what was typed.
-pub fn dispatch(cli: Cli) -> Result<(), Error> {
-    let done = obey(cli.command);
+pub fn dispatch(layered: &Layered) -> Result<(), Error> {
+    let done = obey(layered);
     match &done {
         Ok(()) => tracing::info!(exit_code = EXIT_DONE, "ended"),
         Err(error) => tracing::info!(exit_code = error.exit_code(), "ended: {error}"),
@@ -43,16 +47,20 @@ pub fn dispatch(cli: Cli) -> Result<(), Error> {
     done
 }
 
-fn obey(command: Command) -> Result<(), Error> {
-    match command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Resume(args) => resume::run(&args),
-        Command::Retry(args) => retry::run(&args),
-        Command::Resolve(args) => resolve::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Sandbox(args) => sandbox::run(&args),
+fn obey(layered: &Layered) -> Result<(), Error> {
+    let profile = &layered.profile;
+    match &layered.cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(args, profile),
+        Command::Resume(args) => resume::run(args, profile),
+        Command::Retry(args) => retry::run(args, profile),
+        Command::Resolve(args) => resolve::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Sandbox(args) => sandbox::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Config(ConfigCommand::Show(args)) => config::show(args, layered),
+        Command::Config(ConfigCommand::Path(args)) => config::path(args),
     }
 }
 

@@ -2,19 +2,20 @@
 
 use crate::cli::{InDoubtChoice, ResumeArgs};
 use crate::commands::{drive, open_journal, pick_run};
+use crate::config::Profile;
 use crate::error::Error;
 use crate::journal::runs::Run;
 use crate::settings::{Known, SendSettings, journal_path};
 use crate::shutdown::Shutdown;
 
 /// Runs it.
-pub fn run(args: &ResumeArgs) -> Result<(), Error> {
+pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
-    let resends = args.send.safety.in_doubt == Some(InDoubtChoice::Resend);
+    let resends = args.send.safety.in_doubt == InDoubtChoice::Resend;
     let is_left = |run: &Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
     let run = pick_run(&journal, args.run, "is unfinished", is_left)?;
     journal.close()?;
-    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)))?;
+    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::log(settings.output.verbose);
     let shutdown = Shutdown::listen()?;
     let held = drive::hold(&settings)?;

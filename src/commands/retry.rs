@@ -3,16 +3,17 @@
 use crate::cli::ResumeArgs;
 use crate::commands::drive::rows;
 use crate::commands::{drive, open_journal, pick_run, say};
+use crate::config::Profile;
 use crate::error::Error;
 use crate::settings::{Known, SendSettings, journal_path};
 use crate::shutdown::Shutdown;
 
 /// Runs it.
-pub fn run(args: &ResumeArgs) -> Result<(), Error> {
+pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0)?;
     journal.close()?;
-    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)))?;
+    let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::log(settings.output.verbose);
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(&settings)?;

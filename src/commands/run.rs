@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held, rows};
 use crate::commands::{now_ms, say};
+use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
@@ -20,9 +21,9 @@ use crate::spooled;
 use crate::text::duration;
 
 /// Runs it.
-pub fn run(args: &RunArgs) -> Result<(), Error> {
+pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     let input = InputSettings::resolve(&args.input)?;
-    let settings = SendSettings::resolve(&args.send, Known(None))?;
+    let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
     super::log(settings.output.verbose);
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;

@@ -142,7 +142,7 @@ impl Desk for ProProfs {
             }
             Err(trouble) => Err(trouble),
         };
-        let verdict = verdict::read(&came, update.ticket(), self.rules, SystemTime::now())
+        let verdict = verdict::read(&came, update.ticket(), &self.rules, SystemTime::now())
             .tidied(|said| text::clean(&token.redact(said)));
         let latency = began.elapsed();
         log(row, attempt, update.ticket(), &verdict, latency);

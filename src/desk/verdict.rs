@@ -4,8 +4,8 @@
 //! on the run (a 403 among successes) is decided by the breaker. Everything that is not surely applied and not
 //! surely refused is in doubt: a doubt costs a person a look, a repeat costs a customer.
 //!
-//! The order of the questions is part of the contract: throttling, the authentication text, 401/403, 3xx, 408,
-//! success, `status: error`, the list of refusals, everything else.
+//! The order of the questions is part of the contract: throttling, the authentication text, what a person said of the
+//! desk's words, 401/403, 3xx, 408, success, `status: error`, the list of refusals, everything else.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,17 +20,71 @@ use crate::ticket::TicketId;
 const AUTHENTICATION_TEXT: &str = "Unable to authenticate request using account email and token";
 
 /// What the vendor leaves open, as a setting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Whether a success must name the same ticket. The page shows it so; nobody promises it.
     pub check_reply_id: bool,
     /// Whether a 503 with a Retry-After proves that nothing was applied. Assumed, not documented.
     pub trust_503: bool,
+    /// What a person knows of this desk's words; the first that fits counts.
+    pub replies: Vec<ReplyRule>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { check_reply_id: true, trust_503: true }
+        Self { check_reply_id: true, trust_503: true, replies: Vec::new() }
+    }
+}
+
+/// What a reply that holds certain words means, by a person's word: the desk's error texts are not documented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyRule {
+    /// The words, without regard to case; looked for in the desk's own words, or in a body that has none.
+    pub text: String,
+    /// What they mean.
+    pub meaning: Meaning,
+}
+
+/// What words of the desk can be said to mean: never that an update was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Not applied, for now: the whole account pauses.
+    Throttled,
+    /// Refused for good.
+    Failed,
+    /// The credentials are wrong.
+    Credentials,
+    /// Nobody knows.
+    InDoubt,
+}
+
+impl Meaning {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Throttled, Self::Failed, Self::Credentials, Self::InDoubt];
+
+    /// As a profile writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+            Self::Credentials => "credentials",
+            Self::InDoubt => "in_doubt",
+        }
+    }
+}
+
+impl ReplyRule {
+    /// A success is never said to be anything else, and the page around a redirect is not the desk's.
+    fn fits(&self, reply: &Reply, body: &Words<'_>) -> bool {
+        if body.says_success() || (300..=399).contains(&reply.status) {
+            return false;
+        }
+        let words = body.description().or_else(|| match &reply.body {
+            Body::Whole(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Body::TooLarge | Body::CutShort(_) => None,
+        });
+        words.is_some_and(|words| words.to_lowercase().contains(&self.text.to_lowercase()))
     }
 }
 
@@ -151,7 +205,7 @@ impl Verdict {
 
 /// Reads what came back for `ticket`. Its note quotes the desk as it spoke: see [`Verdict::tidied`].
 #[must_use]
-pub fn read(came: &Result<Reply, Trouble>, ticket: TicketId, rules: Rules, now: SystemTime) -> Verdict {
+pub fn read(came: &Result<Reply, Trouble>, ticket: TicketId, rules: &Rules, now: SystemTime) -> Verdict {
     match came {
         Ok(reply) => read_reply(reply, ticket, rules, now),
         Err(trouble) => read_trouble(trouble, None),
@@ -171,7 +225,7 @@ fn read_trouble(trouble: &Trouble, http_status: Option<u16>) -> Verdict {
     }
 }
 
-fn read_reply(reply: &Reply, ticket: TicketId, rules: Rules, now: SystemTime) -> Verdict {
+fn read_reply(reply: &Reply, ticket: TicketId, rules: &Rules, now: SystemTime) -> Verdict {
     let status = reply.status;
     let body = Words::of(&reply.body);
     let note = |reason, fallback: &str| Note {
@@ -187,6 +241,15 @@ fn read_reply(reply: &Reply, ticket: TicketId, rules: Rules, now: SystemTime) ->
     }
     if body.says_error() && body.is_authentication_text() {
         return Verdict::Credentials(note(Reason::Credentials, AUTHENTICATION_TEXT));
+    }
+    if let Some(rule) = rules.replies.iter().find(|rule| rule.fits(reply, &body)) {
+        let message = format!("the desk's answer holds \"{}\"", rule.text);
+        return match rule.meaning {
+            Meaning::Throttled => Verdict::Throttled(announced, note(Reason::Throttled, &message)),
+            Meaning::Failed => Verdict::Failed(note(Reason::Refused, &message)),
+            Meaning::Credentials => Verdict::Credentials(note(Reason::Credentials, &message)),
+            Meaning::InDoubt => unclear(note(Reason::ServerError, &message)),
+        };
     }
     match status {
         401 | 403 => Verdict::Forbidden(note(Reason::Forbidden, "the desk forbade this update")),
@@ -219,7 +282,7 @@ fn read_reply(reply: &Reply, ticket: TicketId, rules: Rules, now: SystemTime) ->
     }
 }
 
-fn read_success(body: &Words<'_>, ticket: TicketId, rules: Rules, status: u16) -> Verdict {
+fn read_success(body: &Words<'_>, ticket: TicketId, rules: &Rules, status: u16) -> Verdict {
     if !rules.check_reply_id || body.ticket() == Some(ticket.get()) {
         return Verdict::Applied;
     }

@@ -126,7 +126,7 @@ impl Desk for ScriptedDesk {
         sleep(script.answers_after).await;
         let verdict = script
             .came
-            .map(|came| verdict::read(&came, update.ticket(), Rules::default(), SystemTime::UNIX_EPOCH));
+            .map(|came| verdict::read(&came, update.ticket(), &Rules::default(), SystemTime::UNIX_EPOCH));
         if !self.world.borrow_mut().answered(request, verdict.as_ref()) {
             return std::future::pending().await;
         }

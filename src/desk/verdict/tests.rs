@@ -9,7 +9,7 @@ fn reply(status: u16, body: &str) -> Reply {
 }
 
 fn judge(came: &Result<Reply, Trouble>) -> Verdict {
-    read(came, TicketId::parse("700").unwrap(), Rules::default(), SystemTime::UNIX_EPOCH)
+    read(came, TicketId::parse("700").unwrap(), &Rules::default(), SystemTime::UNIX_EPOCH)
         .tidied(crate::text::clean)
 }
 
@@ -65,7 +65,7 @@ fn a_desk_whose_503_proves_nothing_can_be_told_so() {
     throttled.wait.retry_after.push("7".to_owned());
     let rules = Rules { trust_503: false, ..Rules::default() };
     let ticket = TicketId::parse("700").unwrap();
-    assert!(in_doubt(&read(&Ok(throttled), ticket, rules, SystemTime::UNIX_EPOCH)));
+    assert!(in_doubt(&read(&Ok(throttled), ticket, &rules, SystemTime::UNIX_EPOCH)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_success_for_another_ticket_is_in_doubt() {
     let rules = Rules { check_reply_id: false, ..Rules::default() };
     let came = Ok(reply(200, r#"{"status":"success"}"#));
     let ticket = TicketId::parse("700").unwrap();
-    assert_eq!(read(&came, ticket, rules, SystemTime::UNIX_EPOCH), Verdict::Applied);
+    assert_eq!(read(&came, ticket, &rules, SystemTime::UNIX_EPOCH), Verdict::Applied);
 }
 
 #[test]
@@ -199,4 +199,35 @@ fn a_half_body_does_not_undo_what_the_status_says() {
     assert!(matches!(judge(&Ok(half(404))), Verdict::Failed(_)));
     assert!(matches!(judge(&Ok(half(429))), Verdict::Throttled(..)));
     assert!(in_doubt(&judge(&Ok(half(500)))));
+}
+
+#[test]
+fn what_a_person_says_of_the_desk_s_words_counts_but_never_against_a_success() {
+    let rule = |text: &str, meaning| ReplyRule { text: text.to_owned(), meaning };
+    let rules = Rules {
+        replies: vec![
+            rule("Too Many", Meaning::Throttled),
+            rule("locked", Meaning::Failed),
+            rule("expired", Meaning::Credentials),
+            rule("<html>", Meaning::InDoubt),
+        ],
+        ..Rules::default()
+    };
+    let judge = |status, body: &str| {
+        let came = Ok(reply(status, body));
+        read(&came, TicketId::parse("700").unwrap(), &rules, SystemTime::UNIX_EPOCH)
+    };
+    let error = |words: &str| format!(r#"{{"status":"error","description":"{words}"}}"#);
+    assert!(matches!(judge(200, &error("too many calls")), Verdict::Throttled(None, _)));
+    assert!(matches!(judge(500, "TOO MANY, try later"), Verdict::Throttled(None, _)));
+    assert!(matches!(judge(500, &error("ticket is locked")), Verdict::Failed(_)));
+    assert!(matches!(judge(403, &error("token expired")), Verdict::Credentials(_)));
+    assert!(matches!(judge(404, "<HTML>"), Verdict::InDoubt { lost: false, .. }));
+    assert!(matches!(judge(302, "too many"), Verdict::Redirected(_)));
+    assert_eq!(
+        judge(200, r#"{"status":"success","ticket_id":"700","description":"locked"}"#),
+        Verdict::Applied
+    );
+    assert!(in_doubt(&judge(200, r#"{"status":"success","ticket_id":"8","description":"too many"}"#)));
+    assert!(matches!(judge(404, &error("no such ticket")), Verdict::Failed(_)));
 }

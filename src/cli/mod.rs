@@ -1,0 +1,198 @@
+//! What was typed, and nothing else.
+//!
+//! These structs mirror the command line and the `DESKLOAD_…` variables behind it. They validate only the form
+//! of a single value; what it all means together is [`crate::settings`]' business. Nothing here touches a file.
+
+mod send;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+pub use send::{
+    ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs, PaceArgs, ProgressChoice,
+    ResumeArgs, RunArgs, SafetyArgs, SendArgs,
+};
+use values::parse_rows;
+pub use values::{Rates, Rows};
+
+/// Applies large files of changes to help-desk tickets: paced, journaled, resumable, no update repeated.
+#[derive(Debug, Parser)]
+#[command(name = "deskload", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of the contract.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A sandbox desk, sample rows, a run, an interruption, a resume, a report; no account needed
+    Demo(DemoArgs),
+    /// Start, or go on with, the run of this input
+    Run(Box<RunArgs>),
+    /// Go on with an unfinished run, with the mapping it was started with
+    Resume(Box<ResumeArgs>),
+    /// Send the failed rows of a run again
+    Retry(Box<ResumeArgs>),
+    /// Settle rows in doubt by your word
+    Resolve(ResolveArgs),
+    /// How a run stands
+    Status(StatusArgs),
+    /// Write the report again, from the journal
+    Report(ReportArgs),
+    /// A local desk that behaves as the documented one, with faults on request
+    Sandbox(SandboxArgs),
+    /// Write a commented configuration file, which works with the sandbox at once
+    Init(InitArgs),
+    /// What the configuration says, and where it is
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the demo puts its files [default: a new folder among the temporary ones]
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `resolve`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what was typed")]
+#[command(group = clap::ArgGroup::new("word").required(true).args(["applied", "resend", "skip"]))]
+pub struct ResolveArgs {
+    /// The run's number; not needed if only one has rows in doubt
+    pub run: Option<u64>,
+    /// The desk has them
+    #[arg(long)]
+    pub applied: bool,
+    /// Send them again
+    #[arg(long)]
+    pub resend: bool,
+    /// Leave them
+    #[arg(long)]
+    pub skip: bool,
+    /// Only these rows: 5,9-12 [default: all that are in doubt]
+    #[arg(long, value_name = "ROWS", value_parser = parse_rows)]
+    pub rows: Option<Rows>,
+    /// Work with this journal although the account's runs are in another one
+    #[arg(long)]
+    pub accept_journal: bool,
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which journal
+    #[command(flatten)]
+    pub journal: JournalArgs,
+    /// Say nothing unless something is wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's number; not needed if there is only one
+    pub run: Option<u64>,
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which journal
+    #[command(flatten)]
+    pub journal: JournalArgs,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run's number; not needed if there is only one
+    pub run: Option<u64>,
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which journal
+    #[command(flatten)]
+    pub journal: JournalArgs,
+    /// Where reports go [default: ./deskload-reports]
+    #[arg(long, env = "DESKLOAD_REPORT_DIR", value_name = "FOLDER")]
+    pub report_dir: Option<PathBuf>,
+    /// Say nothing unless something is wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `sandbox`
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub port: u16,
+    /// Requests a second before it answers 429: 50 or 50/s
+    #[arg(long, value_name = "R")]
+    pub rate: Option<String>,
+    /// Share of tickets that it refuses: 0.02 or 2%
+    #[arg(long, value_name = "P")]
+    pub fail: Option<String>,
+    /// Share of requests that it applies and leaves without an answer
+    #[arg(long, value_name = "P")]
+    pub drop: Option<String>,
+    /// How long an answer takes, in milliseconds: 5..20
+    #[arg(long, value_name = "A..B")]
+    pub latency: Option<String>,
+    /// Makes the same faults again
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Writes a line for each request, without the token
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write [default: the usual place]
+    #[arg(long, env = "DESKLOAD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Each setting, its value and where that comes from
+    Show(Box<ShowArgs>),
+    /// Where the configuration file is
+    Path(ConfigPathArgs),
+}
+
+/// `config show`: takes the flags of `run`, to see what they would do.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// How to read an input
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// How to send
+    #[command(flatten)]
+    pub send: SendArgs,
+}
+
+/// `config path`
+#[derive(Debug, Args)]
+pub struct ConfigPathArgs {
+    /// Which file
+    #[arg(long, env = "DESKLOAD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

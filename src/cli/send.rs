@@ -1,0 +1,226 @@
+//! What was typed for reading an input and for sending it: the flags that `run` and its like share.
+//!
+//! Each of them has its variable, `DESKLOAD_` and the flag in capitals, and is a key of the profile of the same name;
+//! [`crate::config`] finds them here, so a flag that is added needs nothing else.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{Rates, parse_duration, parse_rates};
+use crate::breaker::MaxFailures;
+use crate::input::Choice;
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The rows: a CSV or JSONL file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to read it
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// How to send
+    #[command(flatten)]
+    pub send: SendArgs,
+    /// Go on with the newest unfinished run of these bytes and this mapping, else start a new one
+    #[arg(long, help_heading = "Safety")]
+    pub again: bool,
+    /// Do not ask before a new run is sent
+    #[arg(long, short = 'y', help_heading = "Safety")]
+    pub yes: bool,
+}
+
+/// `resume` and `retry`
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run's number; not needed if only one fits
+    pub run: Option<u64>,
+    /// How to send
+    #[command(flatten)]
+    pub send: SendArgs,
+}
+
+/// How an input is read and mapped.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputArgs {
+    /// Format of the input [default: by the file's ending]
+    #[arg(long, env = "DESKLOAD_FORMAT", value_name = "csv|tsv|jsonl")]
+    pub format: Option<Choice>,
+    /// What stands between cells: one character, or tab
+    #[arg(long, env = "DESKLOAD_DELIMITER", value_name = "CHAR", value_parser = crate::input::layout::parse_delimiter)]
+    pub delimiter: Option<u8>,
+    /// Take a field from a column of another name; may be given several times
+    #[arg(long, env = "DESKLOAD_MAP", value_name = "FIELD=COLUMN", value_delimiter = '\n')]
+    pub map: Vec<String>,
+    /// Set a field in every row; may be given several times
+    #[arg(long, env = "DESKLOAD_SET", value_name = "FIELD=VALUE", value_delimiter = '\n')]
+    pub set: Vec<String>,
+    /// Leave a column out; may be given several times
+    #[arg(long, env = "DESKLOAD_IGNORE", value_name = "COLUMN", value_delimiter = '\n')]
+    pub ignore: Vec<String>,
+    /// Leave out every column that means nothing
+    #[arg(long, env = "DESKLOAD_IGNORE_UNKNOWN")]
+    pub ignore_unknown: bool,
+    /// Refuse the whole input if any row is invalid
+    #[arg(long, env = "DESKLOAD_STRICT")]
+    pub strict: bool,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigArgs {
+    /// The configuration file [default: config.toml in the configuration folder, if there is one]
+    #[arg(long, env = "DESKLOAD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The profile of the configuration file [default: the one that the file names]
+    #[arg(long, env = "DESKLOAD_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// Everything that sending needs.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which desk
+    #[command(flatten)]
+    pub desk: DeskArgs,
+    /// How fast
+    #[command(flatten)]
+    pub pace: PaceArgs,
+    /// When to stop
+    #[command(flatten)]
+    pub safety: SafetyArgs,
+    /// Where results go
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Which desk, and how it is reached. The token has no flag: it would show in the process list.
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "Desk (the token: a flag, else DESKLOAD_TOKEN_FILE, DESKLOAD_TOKEN_COMMAND, DESKLOAD_TOKEN, the profile)"
+)]
+pub struct DeskArgs {
+    /// Where updates go [default: the documented address]
+    #[arg(long, env = "DESKLOAD_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// The account's e-mail
+    #[arg(long, env = "DESKLOAD_ACCOUNT_EMAIL", value_name = "EMAIL")]
+    pub account_email: Option<String>,
+    /// Read the token from a file that only you can read, whatever the variables for the token say
+    #[arg(long, value_name = "FILE", conflicts_with = "token_command")]
+    pub token_file: Option<PathBuf>,
+    /// Get the token from a command's first line of output, whatever the variables for the token say
+    #[arg(long, value_name = "COMMAND")]
+    pub token_command: Option<String>,
+    /// Trust this certificate authority, too (PEM)
+    #[arg(long, env = "DESKLOAD_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Go through this proxy, to an https desk alone; the environment's proxies are not used
+    #[arg(long, env = "DESKLOAD_PROXY", value_name = "URL", hide_env_values = true)]
+    pub proxy: Option<String>,
+}
+
+/// How fast.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pace")]
+pub struct PaceArgs {
+    /// Requests in a time: 5/s, 100/min, 3000/h, several with commas, or unlimited
+    /// [default: 1/s, a guess; unlimited for a desk on this machine]
+    #[arg(long, env = "DESKLOAD_RATE", value_name = "RATE", value_parser = parse_rates)]
+    pub rate: Option<Rates>,
+    /// Requests that may leave at once after a quiet time [default: 2, more from 400/s on]
+    #[arg(long, env = "DESKLOAD_BURST", value_name = "N")]
+    pub burst: Option<NonZeroU32>,
+    /// Requests under way at once, at most
+    #[arg(long, env = "DESKLOAD_CONCURRENCY", default_value = "8", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+    /// How long one request may take
+    #[arg(long, env = "DESKLOAD_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// How long connecting may take
+    #[arg(long, env = "DESKLOAD_CONNECT_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+    /// The longest pause asked for by the desk that is waited for
+    #[arg(long, env = "DESKLOAD_MAX_WAIT", default_value = "15m", value_name = "TIME", value_parser = parse_duration)]
+    pub max_wait: Duration,
+}
+
+/// When to stop.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Safety")]
+pub struct SafetyArgs {
+    /// What becomes of rows in doubt: hold them for your word, or send them again, which may repeat an update
+    #[arg(long, env = "DESKLOAD_IN_DOUBT", default_value = "hold", value_name = "WHAT", value_enum)]
+    pub in_doubt: InDoubtChoice,
+    /// How often one row may be told to come back later, while others go through, before it rests
+    #[arg(long, env = "DESKLOAD_RETRIES", default_value = "5", value_name = "N")]
+    pub retries: u32,
+    /// Stop when more rows than this are failed, invalid or in doubt: a share or a number
+    #[arg(long, env = "DESKLOAD_MAX_FAILURES", default_value = "25%", value_name = "N|N%", value_parser = MaxFailures::parse)]
+    pub max_failures: MaxFailures,
+    /// How long to wait for a desk that does not answer
+    #[arg(long, env = "DESKLOAD_PATIENCE", default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
+    pub patience: Duration,
+    /// Work with this journal although the account's runs are in another one
+    #[arg(long)]
+    pub accept_journal: bool,
+}
+
+/// Where results go, and what is said.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// The journal's file
+    #[command(flatten)]
+    pub journal: JournalArgs,
+    /// Where reports go [default: ./deskload-reports]
+    #[arg(long, env = "DESKLOAD_REPORT_DIR", value_name = "FOLDER")]
+    pub report_dir: Option<PathBuf>,
+    /// How to show progress
+    #[arg(long, env = "DESKLOAD_PROGRESS", default_value = "auto", value_name = "HOW", value_enum)]
+    pub progress: ProgressChoice,
+    /// Say nothing unless something is wrong
+    #[arg(long, short, env = "DESKLOAD_QUIET")]
+    pub quiet: bool,
+    /// Say more: what was begun, pauses, how it ended; twice: every request, too
+    #[arg(long, short, env = "DESKLOAD_VERBOSE", value_name = "N", action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Which journal.
+#[derive(Debug, Args)]
+pub struct JournalArgs {
+    /// The journal's file [default: journal.sqlite3 in the state folder]
+    #[arg(long, env = "DESKLOAD_JOURNAL", value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+}
+
+/// `--in-doubt`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InDoubtChoice {
+    /// They wait for `deskload resolve`
+    Hold,
+    /// They are sent again, as often as --retries allows
+    Resend,
+}
+
+/// `--progress`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// A bar on a terminal, lines elsewhere
+    Auto,
+    /// A bar
+    Bar,
+    /// Lines
+    Plain,
+    /// Nothing
+    None,
+}

@@ -1,0 +1,67 @@
+//! Values as people write them: rates, times, lists of rows.
+//!
+//! Each parser refuses what it does not know with a text that shows the right form; none of them guesses.
+
+use std::time::Duration;
+
+use crate::pace::Rate;
+
+/// The rates of `--rate`; none: unlimited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rates(pub Vec<Rate>);
+
+pub(super) fn parse_rates(text: &str) -> Result<Rates, String> {
+    Rate::parse_all(text).map(Rates)
+}
+
+/// The rows of `--rows`: inclusive ranges, in order, none twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows(pub Vec<(u64, u64)>);
+
+pub(super) fn parse_rows(text: &str) -> Result<Rows, String> {
+    let expected = || format!("{text:?} is not a list of rows, such as 5,9-12");
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: u64 = first.trim().parse().map_err(|_| expected())?;
+        let last: u64 = last.trim().parse().map_err(|_| expected())?;
+        if first == 0 || last < first { Err(expected()) } else { Ok((first, last)) }
+    };
+    let mut ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
+    ranges.sort_unstable();
+    match ranges.array_windows().find(|[(_, last), (first, _)]| first <= last) {
+        Some([_, (first, _)]) => Err(format!("row {first} is named twice in {text:?}")),
+        None => Ok(Rows(ranges)),
+    }
+}
+
+/// Reads `30s`, `1h30m`, `15m`, `500ms`; at most 366 days, so that no sum of such times overflows a clock.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_hours(366 * 24);
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero() && *duration <= MAX)
+        .ok_or_else(|| format!("{text:?} is not a time, such as 30s, 15m or 1h30m, of at most 366 days"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn rows_are_numbers_and_ranges_none_twice() {
+        assert_eq!(parse_rows("9-12, 5"), Ok(Rows(vec![(5, 5), (9, 12)])));
+        for wrong in ["", "0", "5-4", "a", "1,,2", "5,4-6"] {
+            assert!(parse_rows(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_as_people_write_it() {
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(parse_duration("8784h"), Ok(Duration::from_hours(8784)));
+        for wrong in ["", "15", "0s", "-5s", "soon", "8784h 1ns", "9000000000000000000s"] {
+            assert!(parse_duration(wrong).unwrap_err().contains("30s, 15m"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `deskload config show` and `config path`: what the settings are, and where each comes from.
+
+use comfy_table::{Cell, Table, presets};
+
+use crate::cli::{ConfigPathArgs, ShowArgs};
+use crate::commands::print;
+use crate::config::{self, Layered, Origin};
+use crate::desk::proprofs;
+use crate::error::Error;
+use crate::pace::Rate;
+use crate::settings::{TokenPlace, journal_path, report_dir, token_place};
+use crate::text::clean;
+
+/// Settings whose values may hold a password, and are not shown.
+const HIDDEN: &str = "proxy";
+
+/// `config show`: every setting as it would count for a `run` with the same flags.
+pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for name in config::setting_names() {
+        let (values, origin) = layered.setting(&name);
+        let shown = match values.join(", ") {
+            text if text.is_empty() => unsaid(&name)?,
+            _ if name == HIDDEN => "(hidden)".to_owned(),
+            text => clean(&text),
+        };
+        table.add_row([Cell::new(&name), Cell::new(shown), Cell::new(from(&origin, &name))]);
+    }
+    let (token, origin) = token(args, layered);
+    table.add_row([Cell::new("token"), Cell::new(token), Cell::new(origin)]);
+    for (name, value) in layered.profile.rules_as_text() {
+        table.add_row([Cell::new(name), Cell::new(clean(&value)), Cell::new("profile")]);
+    }
+    for line in table.lines() {
+        print(&format!("{}\n", line.trim()));
+    }
+    Ok(())
+}
+
+/// What counts where nobody says anything and the default depends on something.
+fn unsaid(name: &str) -> Result<String, Error> {
+    Ok(match name {
+        "url" => proprofs::URL.to_owned(),
+        "format" => "by the file's ending".to_owned(),
+        "rate" => format!("{}, a guess; unlimited for a desk on this machine", Rate::GUESS),
+        "journal" => journal_path(None)?.display().to_string(),
+        "report_dir" => report_dir(None).display().to_string(),
+        _ => "–".to_owned(),
+    })
+}
+
+fn from(origin: &Origin, name: &str) -> String {
+    match origin {
+        Origin::Flag => format!("--{}", name.replace('_', "-")),
+        Origin::Variable => format!("DESKLOAD_{}", name.to_uppercase()),
+        Origin::Profile(place) => place.clone(),
+        Origin::Default => "default".to_owned(),
+    }
+}
+
+/// Where the token is, and never the token; the command may hold a password, so neither is that shown.
+fn token(args: &ShowArgs, layered: &Layered) -> (String, &'static str) {
+    let file = |path: &std::path::Path| format!("in {}", path.display());
+    match token_place(&args.send.desk, &layered.profile) {
+        None => ("missing".to_owned(), "default"),
+        Some((TokenPlace::File(path) | TokenPlace::Credential(path), origin)) => (file(&path), origin),
+        Some((TokenPlace::Command(_), origin)) => ("from a command".to_owned(), origin),
+        Some((TokenPlace::Variable(_), origin)) => ("set".to_owned(), origin),
+    }
+}
+
+/// `config path`: the file that counts, or where one would be looked for.
+pub fn path(args: &ConfigPathArgs) -> Result<(), Error> {
+    let places = args.config.clone().map_or_else(config::places, |named| vec![named]);
+    if let Some(found) = places.iter().find(|path| path.exists()) {
+        print(&format!("{}\n", found.display()));
+        return Ok(());
+    }
+    let looked: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+    Err(Error::Usage(format!(
+        "there is no configuration file; looked for {}; deskload init writes one",
+        looked.join(" and ")
+    )))
+}

@@ -1,0 +1,193 @@
+//! What is meant: resolved once, typed, validated. Nothing after it sees clap or the environment.
+//!
+//! This reads the environment, the token and certificate files; it sends nothing. Its errors are
+//! [`Error::Usage`] and say which flag or variable to change.
+
+mod desk;
+mod places;
+mod token;
+
+use std::io::IsTerminal as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+pub use places::{journal_path, report_dir, state_folder};
+use reqwest::Url;
+pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
+
+use crate::breaker::Limits;
+use crate::cli::{InDoubtChoice, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs};
+use crate::config::Profile;
+use crate::desk::proprofs::ProProfs;
+use crate::error::Error;
+use crate::input::Choice;
+use crate::journal::runs::DeskId;
+use crate::mapping::MappingSpec;
+use crate::pace::Rate;
+
+/// How an input is read and mapped.
+#[derive(Debug)]
+pub struct InputSettings {
+    /// What `--format` says.
+    pub format: Option<Choice>,
+    /// What `--delimiter` says.
+    pub delimiter: Option<u8>,
+    /// How columns become fields.
+    pub mapping: MappingSpec,
+    /// Whether one invalid row spoils the input.
+    pub strict: bool,
+}
+
+impl InputSettings {
+    /// Reads what was typed.
+    pub fn resolve(args: &InputArgs) -> Result<Self, Error> {
+        let mut mapping = MappingSpec { ignore_unknown: args.ignore_unknown, ..MappingSpec::default() };
+        for typed in &args.map {
+            mapping.add_map(typed).map_err(|why| Error::Usage(format!("--map {why}")))?;
+        }
+        for typed in &args.set {
+            mapping.add_set(typed).map_err(|why| Error::Usage(format!("--set {why}")))?;
+        }
+        for typed in &args.ignore {
+            mapping.add_ignore(typed);
+        }
+        Ok(Self { format: args.format, delimiter: args.delimiter, mapping, strict: args.strict })
+    }
+}
+
+/// How fast.
+#[derive(Clone, Debug)]
+pub struct PaceSettings {
+    /// All of them hold; none: no limit.
+    pub rates: Vec<Rate>,
+    /// Whether the rate is our guess, which every run must say.
+    pub is_guess: bool,
+    /// Depth of the buckets, if somebody asked for one.
+    pub burst: Option<NonZeroU32>,
+    /// Requests under way at once.
+    pub concurrency: usize,
+}
+
+impl PaceSettings {
+    fn resolve(args: &PaceArgs, url: &Url) -> Self {
+        let guess = || if desk::is_loopback(url) { Vec::new() } else { vec![Rate::GUESS] };
+        let rates = args.rate.as_ref().map_or_else(guess, |rates| rates.0.clone());
+        Self {
+            is_guess: args.rate.is_none() && !rates.is_empty(),
+            rates,
+            burst: args.burst,
+            concurrency: args.concurrency.into(),
+        }
+    }
+
+    /// Requests a second that the slowest rate lets out; `None`: no limit.
+    #[must_use]
+    pub fn per_second(&self) -> Option<f64> {
+        self.rates.iter().map(Rate::per_second).min_by(f64::total_cmp)
+    }
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the three words say it")]
+pub enum Show {
+    Bar,
+    Lines,
+    Nothing,
+}
+
+/// Where results go, and what is said.
+#[derive(Clone, Debug)]
+pub struct OutputSettings {
+    /// The journal's file.
+    pub journal: PathBuf,
+    /// The folder of all reports.
+    pub report_dir: PathBuf,
+    /// Progress.
+    pub show: Show,
+    /// Nothing is said unless something is wrong.
+    pub quiet: bool,
+    /// 0, 1 or 2 and more.
+    pub verbose: u8,
+}
+
+impl OutputSettings {
+    fn resolve(args: &OutputArgs) -> Result<Self, Error> {
+        let auto = || if std::io::stderr().is_terminal() { Show::Bar } else { Show::Lines };
+        let show = match args.progress {
+            _ if args.quiet => Show::Nothing,
+            ProgressChoice::Auto => auto(),
+            ProgressChoice::Bar => Show::Bar,
+            ProgressChoice::Plain => Show::Lines,
+            ProgressChoice::None => Show::Nothing,
+        };
+        Ok(Self {
+            journal: journal_path(args.journal.journal.as_deref())?,
+            report_dir: report_dir(args.report_dir.as_deref()),
+            show,
+            quiet: args.quiet,
+            verbose: args.verbose,
+        })
+    }
+}
+
+/// Everything that sending needs.
+pub struct SendSettings {
+    /// Whose runs these are.
+    pub desk_id: DeskId,
+    /// The state folder, where the account file is.
+    pub state_folder: PathBuf,
+    /// The desk, ready to be called.
+    pub desk: ProProfs,
+    /// How fast.
+    pub pace: PaceSettings,
+    /// How much trouble is borne.
+    pub limits: Limits,
+    /// Whether another journal may become the account's own.
+    pub accept_journal: bool,
+    /// Where results go.
+    pub output: OutputSettings,
+}
+
+/// Of which desk an unfinished run is, where the command line need not say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a>(pub Option<&'a DeskId>);
+
+impl SendSettings {
+    /// Resolves what was typed. `known` is the desk of the run to be resumed.
+    pub fn resolve(args: &SendArgs, known: Known<'_>, profile: &Profile) -> Result<Self, Error> {
+        let url = desk::url(&args.desk, known)?;
+        let account_email = desk::account_email(&args.desk, known)?;
+        let desk_id = DeskId::new(url.as_str(), &account_email);
+        if let Some(known) = known.0.filter(|known| **known != desk_id) {
+            return Err(Error::Usage(format!(
+                "the run belongs to {} at {}; leave out --url and --account-email",
+                known.account_email, known.url
+            )));
+        }
+        let output = OutputSettings::resolve(&args.output)?;
+        let pace = PaceSettings::resolve(&args.pace, &url);
+        let connection = desk::connection(args, url, account_email, profile)?;
+        let (token, renew) = token::find(&args.desk, profile)?;
+        let desk = ProProfs::new(connection, token, renew)?;
+        Ok(Self {
+            desk_id,
+            state_folder: state_folder()?,
+            desk,
+            limits: limits(&args.safety, &args.pace),
+            accept_journal: args.safety.accept_journal,
+            pace,
+            output,
+        })
+    }
+}
+
+fn limits(safety: &SafetyArgs, pace: &PaceArgs) -> Limits {
+    Limits {
+        retries: safety.retries,
+        resends: safety.in_doubt == InDoubtChoice::Resend,
+        patience: safety.patience,
+        max_wait: pace.max_wait,
+        max_failures: safety.max_failures,
+    }
+}
