@@ -21,7 +21,7 @@
 //! | [`desk`] | the one request that a permit allows, and what came back means |
 //! | [`breaker`] | what it means for the run: settle, again, rest, stop |
 //! | [`pipeline`] | THE way: the loop that ties these together |
-//! | [`shutdown`], [`progress`] | the first signal drains; what a person sees meanwhile |
+//! | [`shutdown`], [`progress`], [`voice`] | the first signal drains; what a person, a log or a program is told meanwhile |
 //! | [`report`] | what a run leaves behind |
 //! | [`commands`] | one file a subcommand, thin |
 //! | [`sandbox`] | a desk to try it on; shares no code with [`desk`] |
@@ -54,3 +54,4 @@ pub mod spooled;
 pub mod text;
 pub mod ticket;
 pub mod todo;
+pub mod voice;

@@ -1,15 +1,11 @@
-//! Parse, do, say what went wrong, exit.
+//! Parse, do, say what went wrong and what to do next, exit.
 
 use std::process::ExitCode;
 
-use deskload::{commands, config};
+use deskload::{commands, config, voice};
 
 fn main() -> ExitCode {
-    match commands::guarded(|| commands::dispatch(&config::parse()?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            commands::say(&format!("deskload: {error}"));
-            ExitCode::from(error.exit_code())
-        }
-    }
+    let done = commands::guarded(|| commands::dispatch(&config::parse()?));
+    voice::end(done.as_ref().err());
+    done.map_or_else(|error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)
 }

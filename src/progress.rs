@@ -3,14 +3,16 @@
 //! The only user of indicatif. It shows what has been committed, never what is hoped; it must not fail: a closed
 //! or broken standard error is no reason to stop a run.
 
-use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::journal::runs::Counts;
 use crate::text::{duration, thousands};
+use crate::voice;
 
 /// Between two plain lines; doubled each time up to the second.
 const LINE_EVERY_MIN: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 pub enum Progress {
     /// Not at all.
     None,
-    /// A line now and then.
+    /// A line now and then, or an event for a program.
     Plain(Plain),
     /// A bar.
     Bar(Bar),
@@ -58,7 +60,7 @@ pub struct Bar {
 }
 
 impl Progress {
-    /// Lines for a log. `per_second` is the rate that binds, if one does.
+    /// Lines for a log, events for a program. `per_second` is the rate that binds, if one does.
     #[must_use]
     pub fn plain(counts: &Counts, per_second: Option<f64>) -> Self {
         let pace = Speed::new(counts, per_second);
@@ -74,6 +76,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_position(counts.rows - counts.pending);
+        *drawn() = Some(bar.clone());
         Self::Bar(Bar { pace: Speed::new(counts, per_second), next: Instant::now(), drawn: bar })
     }
 
@@ -94,6 +97,7 @@ impl Progress {
     /// Takes the bar down.
     pub fn finish(self) {
         if let Self::Bar(bar) = self {
+            *drawn() = None;
             bar.drawn.finish_and_clear();
         }
     }
@@ -107,10 +111,57 @@ impl Plain {
         }
         self.every = (self.every * 2).min(LINE_EVERY_MAX);
         self.next = now + self.every;
-        let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let line = format!("{stamp} {}\n", sentence(counts, waiting, &self.pace));
-        // Nobody may be listening; the journal has it all.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        match voice::form() {
+            voice::Form::Program => voice::tell("progress", State::of(counts, waiting, &self.pace)),
+            voice::Form::Person | voice::Form::Log => voice::say(&sentence(counts, waiting, &self.pace)),
+        }
+    }
+}
+
+/// The bar that is on the terminal, so that lines can be written above it.
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn drawn() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes to the terminal without tearing the bar, if there is one.
+pub fn above(write: impl FnOnce()) {
+    // A copy of the handle: whatever is written may take its time.
+    let bar = drawn().clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// What a program is told.
+#[derive(Serialize)]
+struct State {
+    counts: Counts,
+    per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away_seconds: Option<u64>,
+}
+
+impl State {
+    fn of(counts: &Counts, waiting: Waiting, pace: &Speed) -> Self {
+        let (paused, away) = match waiting {
+            Waiting::Nothing => (None, None),
+            Waiting::Paused(left) => (Some(left.as_secs()), None),
+            Waiting::Away(left) => (None, Some(left.as_secs())),
+        };
+        Self {
+            counts: *counts,
+            per_second: (pace.per_second(counts) * 10.0).round() / 10.0,
+            seconds_left: pace.left(counts).map(|left| left.as_secs()),
+            paused_seconds: paused,
+            away_seconds: away,
+        }
     }
 }
 

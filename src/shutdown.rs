@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Signal};
+use crate::voice;
 
 /// How long a first pass gets to remove its half-taken copy once a signal has come.
 const CLEAN_UP_MAX: Duration = Duration::from_millis(500);
@@ -43,7 +44,13 @@ impl Shutdown {
                     let first = signals.next().await;
                     heard.ask(first);
                     if heard.sending.load(Ordering::Relaxed) {
-                        leave(signals.next().await);
+                        voice::complain(&format!(
+                            "{first}: what is under way is finished first; a second signal leaves at once, and puts it \
+                             in doubt"
+                        ));
+                        let second = signals.next().await;
+                        voice::complain("left at once: what was under way is in doubt");
+                        leave(second);
                     }
                     // Nothing was sent. A reader that is not blocked cleans up behind itself; a blocked one
                     // hears nothing, and the next start sweeps up.

@@ -77,6 +77,12 @@ pub fn thousands(count: u64) -> String {
     out
 }
 
+/// `1 row`, `2 rows`.
+#[must_use]
+pub fn rows(count: u64) -> String {
+    format!("{} row{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
 /// A duration as people say it: `40s`, `12m 5s`, `3h 20m`, `2d 4h`. Parts of a second are left out above one.
 #[must_use]
 pub fn duration(duration: std::time::Duration) -> String {

@@ -187,6 +187,22 @@ pub struct OutputArgs {
     /// How to show progress
     #[arg(long, env = "DESKLOAD_PROGRESS", default_value = "auto", value_name = "HOW", value_enum)]
     pub progress: ProgressChoice,
+    /// Tell a program: one JSON object a line on standard output, the last of them the summary
+    #[arg(long, env = "DESKLOAD_JSON")]
+    pub json: bool,
+    /// Add what happens to this file, each line with its time
+    #[arg(long, env = "DESKLOAD_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Whether to use colours [default: on a terminal, unless `NO_COLOR` or `CLICOLOR` says otherwise]
+    #[arg(
+        long,
+        env = "DESKLOAD_COLOR",
+        default_value = "auto",
+        value_name = "WHEN",
+        value_enum,
+        hide_default_value = true
+    )]
+    pub color: ColorChoice,
     /// Say nothing unless something is wrong
     #[arg(long, short, env = "DESKLOAD_QUIET")]
     pub quiet: bool,
@@ -210,6 +226,17 @@ pub enum InDoubtChoice {
     Hold,
     /// They are sent again, as often as --retries allows
     Resend,
+}
+
+/// `--color`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// `--progress`

@@ -13,12 +13,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::DemoArgs;
-use crate::commands::say;
 use crate::error::{EXIT_ATTENTION, EXIT_INTERRUPT, Error};
 use crate::sandbox::judge::{Judgement, Word};
 use crate::sandbox::options::Latency;
 use crate::sandbox::{self, Fate, Options, Reply, Running, When};
 use crate::settings::TOKEN_VARIABLE;
+use crate::voice::say;
 
 /// The rows; see `fixtures/README.md`.
 const ROWS: &str = include_str!("../../fixtures/demo.csv");

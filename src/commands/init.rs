@@ -7,11 +7,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::InitArgs;
-use crate::commands::{print, quoted, say};
+use crate::commands::{print, quoted};
 use crate::config::usual_place;
 use crate::error::Error;
 use crate::folders;
 use crate::sandbox::Options;
+use crate::voice::say;
 
 /// The port at which the written profile expects the sandbox.
 const SANDBOX_PORT: u16 = 8008;

@@ -5,7 +5,7 @@
 //! | [`run`] | takes the input in, decides whether it is new, drives |
 //! | [`resume`] | drives an unfinished run with the mapping it was started with |
 //! | [`retry`] | the same for the failed rows of a run |
-//! | [`drive`] | the part that both share: sends what is left, then tells how it stands |
+//! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
@@ -14,6 +14,7 @@
 pub mod config;
 pub mod demo;
 pub mod drive;
+mod ending;
 pub mod init;
 pub mod report;
 pub mod resolve;
@@ -23,19 +24,23 @@ pub mod run;
 pub mod sandbox;
 pub mod status;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
 
+use tracing::Level;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{Command, ConfigCommand};
+use crate::cli::{ColorChoice, Command, ConfigCommand};
 use crate::config::Layered;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
+use crate::settings::OutputSettings;
 use crate::text::thousands;
+use crate::voice::{self, Voice};
 
 /// Does what was typed.
 pub fn dispatch(layered: &Layered) -> Result<(), Error> {
@@ -69,7 +74,7 @@ pub fn guarded(work: impl FnOnce() -> Result<(), Error> + UnwindSafe) -> Result<
     // Where it was, and not what it says: that may quote a row, or worse.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-        say(&format!("deskload: a bug in deskload{place}"));
+        voice::complain(&format!("deskload: a bug in deskload{place}"));
     }));
     catch_unwind(work).unwrap_or_else(|_| {
         Err(Error::Machine(
@@ -77,11 +82,6 @@ pub fn guarded(work: impl FnOnce() -> Result<(), Error> + UnwindSafe) -> Result<
                 .to_owned(),
         ))
     })
-}
-
-/// A line for a person. Nobody may be listening; that is no reason to stop.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A result on standard output. Whoever closed it wants no more.
@@ -182,39 +182,46 @@ fn quoted(word: &str) -> String {
     format!("'{}'", crate::text::clean(word).replace('\'', r"'\''"))
 }
 
-/// What `-v` says goes to standard error; a body is in no event, so the token is in none.
-fn log(verbose: u8) {
-    let level = match verbose {
-        0 => return,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
+/// Begins to speak as the settings say. `-v` adds diagnostics, on standard error and in the log file; a body is in no
+/// event, so the token is in none.
+fn speak(output: &OutputSettings) -> Result<(), Error> {
+    let log = output.log_file.as_deref().map(voice::open_log).transpose()?;
+    match output.color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => console::set_colors_enabled_stderr(true),
+        ColorChoice::Never => console::set_colors_enabled_stderr(false),
+    }
+    let (is_logged, form) = (log.is_some(), output.form);
+    voice::set(Voice { form, quiet: output.quiet, log });
+    let level = match output.verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(std::io::stderr().is_terminal())
-        // Its complaint about a stream that is gone would go to that very stream, and panic there.
+    // Their complaint about a stream that is gone would go to that very stream, and panic there.
+    let on_terminal = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
-        .with_writer(|| Unheard(std::io::stderr()))
-        .finish();
-    // Ours alone: what the libraries say is of no use to who wants to know how the rows fare.
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+        .with_ansi(console::colors_enabled_stderr())
+        .with_writer(|| voice::Diagnostics)
+        .with_filter(ours(level));
+    let mut layers = vec![on_terminal.boxed()];
+    if is_logged {
+        let in_file = tracing_subscriber::fmt::layer()
+            .log_internal_errors(false)
+            .with_ansi(false)
+            .with_writer(|| voice::Logged)
+            .with_filter(ours(level.max(Level::INFO)));
+        layers.push(in_file.boxed());
+    }
     // It fails if it is set already, as in tests that run two commands in one process.
-    let _ = lines.with(ours).try_init();
+    let _ = tracing_subscriber::registry().with(layers).try_init();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "begun: {}", typed());
+    Ok(())
 }
 
-/// Standard error, to which nobody may be listening; that is no reason to stop.
-struct Unheard(std::io::Stderr);
-
-impl std::io::Write for Unheard {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = self.0.write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// Ours alone: what the libraries say is of no use to who wants to know how the rows fare.
+fn ours(level: Level) -> Targets {
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 /// UNIX time in milliseconds.

@@ -1,10 +1,11 @@
 //! `deskload report [RUN]`: writes the reports again, from the journal.
 
 use crate::cli::ReportArgs;
-use crate::commands::{open_journal, pick_run, say};
+use crate::commands::{open_journal, pick_run};
 use crate::error::Error;
 use crate::report;
 use crate::settings::{journal_path, report_dir};
+use crate::voice::say;
 
 /// Runs it.
 pub fn run(args: &ReportArgs) -> Result<(), Error> {

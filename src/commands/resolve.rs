@@ -1,14 +1,15 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
 use crate::cli::ResolveArgs;
-use crate::commands::drive::rows;
-use crate::commands::{open_journal, pick_run, say};
+use crate::commands::{open_journal, pick_run};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
 use crate::journal::settle::Word;
 use crate::settings::{journal_path, state_folder};
 use crate::spooled;
+use crate::text::rows;
+use crate::voice::say;
 
 /// What a run must have to be meant without its number.
 const WANTED: &str = "has rows in doubt";

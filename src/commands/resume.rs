@@ -16,7 +16,7 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let run = pick_run(&journal, args.run, "is unfinished", is_left)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
-    super::log(settings.output.verbose);
+    super::speak(&settings.output)?;
     let shutdown = Shutdown::listen()?;
     let held = drive::hold(&settings)?;
     // Read again now that the account is held: rows may just have been put in doubt.

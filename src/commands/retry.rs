@@ -1,12 +1,13 @@
 //! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
 
 use crate::cli::ResumeArgs;
-use crate::commands::drive::rows;
-use crate::commands::{drive, open_journal, pick_run, say};
+use crate::commands::{drive, open_journal, pick_run};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::settings::{Known, SendSettings, journal_path};
 use crate::shutdown::Shutdown;
+use crate::text::rows;
+use crate::voice::say;
 
 /// Runs it.
 pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
@@ -14,7 +15,7 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let run = pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
-    super::log(settings.output.verbose);
+    super::speak(&settings.output)?;
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(&settings)?;
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;

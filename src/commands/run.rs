@@ -5,8 +5,9 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use crate::cli::RunArgs;
-use crate::commands::drive::{self, Held, rows};
-use crate::commands::{now_ms, say};
+use crate::commands::drive::{self, Held};
+use crate::commands::ending;
+use crate::commands::now_ms;
 use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
@@ -18,13 +19,14 @@ use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
 use crate::shutdown::Shutdown;
 use crate::spooled;
-use crate::text::duration;
+use crate::text::{rows, thousands};
+use crate::voice::{self, say};
 
 /// Runs it.
 pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     let input = InputSettings::resolve(&args.input)?;
     let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
-    super::log(settings.output.verbose);
+    super::speak(&settings.output)?;
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(&settings)?;
@@ -34,7 +36,7 @@ pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
         Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => {
             // The process that sent the last row may have been killed before it could do all of this.
-            let left = if drive::attention(&run, false, None).is_some() { "send" } else { "do" };
+            let left = if ending::attention(&run, false, None).is_some() { "send" } else { "do" };
             let id = run.key.id;
             let headline = format!(
                 "run {id} has worked through this input: nothing left to {left} (--again sends it once more)"
@@ -68,7 +70,7 @@ fn end_without_sending(
 ) -> Result<(), Error> {
     let Held { mut journal, account } = held;
     let ended =
-        drive::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
+        ending::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
     let closed = journal.close();
     drop(account);
     ended.and(closed)
@@ -259,11 +261,11 @@ impl Planner<'_> {
         let layout = self.layout(taken.bom, source.path(), taken.first);
         let survey = self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
-        if survey.identical > 0 && !self.settings.output.quiet {
+        if survey.identical > 0 {
             say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
         }
         let too_many = self.too_many_invalid(&survey);
-        if too_many.is_none() && !self.may_begin(source, survey.rows - survey.invalid)? {
+        if too_many.is_none() && !self.may_begin(source, &survey)? {
             return Ok(Plan::Declined);
         }
         let input = InputId {
@@ -296,19 +298,27 @@ impl Planner<'_> {
         })
     }
 
-    /// Asks, if somebody is there to be asked.
-    fn may_begin(&self, source: &Source, count: u64) -> Result<bool, Error> {
+    /// Shows what would be done and asks, if somebody is there to be asked.
+    fn may_begin(&self, source: &Source, survey: &Survey) -> Result<bool, Error> {
         let asked =
             io::stdin().is_terminal() && io::stderr().is_terminal() && !matches!(source, Source::Stdin);
+        let count = survey.rows - survey.invalid;
         if self.args.yes || !asked || count == 0 {
             return Ok(true);
         }
-        let takes = self.settings.pace.per_second().map_or_else(String::new, |per_second| {
-            #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
-            let left = std::time::Duration::try_from_secs_f64(count as f64 / per_second).unwrap_or_default();
-            format!(", which takes about {}", duration(left))
-        });
-        say(&format!("{} will be sent to {}{takes}. Go on? [y/N]", rows(count), self.settings.desk_id.url));
+        let SendSettings { desk_id, pace, .. } = self.settings;
+        let invalid = match survey.invalid {
+            0 => String::new(),
+            invalid => format!(", {} of them invalid", thousands(invalid)),
+        };
+        voice::complain(&format!("{}: {}{invalid}", self.args.file.display(), rows(survey.rows)));
+        voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
+        let guess = if pace.is_guess { ", a guess, because the desk documents no limit" } else { "" };
+        let takes = pace.takes(count).map_or_else(String::new, |takes| format!(": {}", drive::until(takes)));
+        voice::complain(&format!("pace: {pace}{guess}{takes}"));
+        let updates =
+            if count == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(count)) };
+        voice::complain(&format!("Send {updates}? [y/N]"));
         let mut answer = String::new();
         io::stdin()
             .lock()

@@ -1,11 +1,12 @@
 //! `deskload sandbox`: a local desk to try things on, until Ctrl-C.
 
 use crate::cli::SandboxArgs;
-use crate::commands::{print, say};
+use crate::commands::print;
 use crate::error::Error;
 use crate::sandbox::options::{parse_latency, parse_probability, parse_rate};
 use crate::sandbox::{self, Options};
 use crate::shutdown::Shutdown;
+use crate::voice::say;
 
 /// Runs it. The first line on standard output is the address, for scripts.
 pub fn run(args: &SandboxArgs) -> Result<(), Error> {

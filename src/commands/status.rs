@@ -20,6 +20,9 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
     };
     let (id, desk) = (run.key.id, &run.desk);
     print(&format!("run {id}: {} → {} for {}, {state}\n", source(&run), desk.url, desk.account_email));
-    print(&summary::table(&run, &summary::reasons(&journal, &run)?));
+    print(&format!("{}\n", summary::table(&run)));
+    if let Some(lines) = summary::reason_lines(&summary::reasons(&journal, &run)?) {
+        print(&format!("{lines}\n"));
+    }
     journal.close()
 }

@@ -1,7 +1,6 @@
 //! `summary.json`, a contract with other programs, and the table that a person sees at the end.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::presets::NOTHING;
@@ -20,8 +19,9 @@ const SCHEMA: u32 = 1;
 /// As many reasons are listed; the failures file has every row's own.
 const REASONS_MAX: usize = 50;
 
+/// What `summary.json` says.
 #[derive(Serialize)]
-struct Summary<'a> {
+pub struct Summary<'a> {
     schema: u32,
     run: u64,
     input: Input<'a>,
@@ -67,9 +67,23 @@ pub struct Tallied {
     pub example: String,
 }
 
-/// Writes `summary.json`.
-pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> Result<(), Error> {
-    let summary = Summary {
+/// What a program is told at the end: the summary, and what a person reads in words.
+#[derive(Serialize)]
+pub struct Told<'a> {
+    /// `summary.json`
+    #[serde(flatten)]
+    pub summary: Summary<'a>,
+    /// Where the reports are, if they could be written.
+    pub folder: Option<&'a Path>,
+    /// What ended the invocation before, or instead of, exit 0.
+    pub error: Option<String>,
+    /// What to do next.
+    pub next: &'a [String],
+}
+
+/// Makes the summary of a run.
+pub fn of<'a>(journal: &Journal, run: &'a Run, reasons: &'a [Tallied]) -> Result<Summary<'a>, Error> {
+    Ok(Summary {
         schema: SCHEMA,
         run: run.key.id,
         input: Input { path: run.input.path.as_deref(), sha256: &run.input.sha256, rows: run.counts.rows },
@@ -82,7 +96,12 @@ pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> 
         throttled: run.throttled,
         reasons,
         unfinished_before: journal.older_unfinished(run)?,
-    };
+    })
+}
+
+/// Writes `summary.json`.
+pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> Result<(), Error> {
+    let summary = of(journal, run, reasons)?;
     super::replace(path, |out| {
         serde_json::to_writer_pretty(&mut *out, &summary)?;
         writeln!(out)
@@ -149,44 +168,71 @@ fn folded(message: &str) -> String {
     out
 }
 
-/// The table: how the rows stand, and the first reasons.
-#[must_use]
-pub fn table(run: &Run, reasons: &[Tallied]) -> String {
-    let counts = &run.counts;
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    for (word, count) in [
-        ("rows", counts.rows),
+/// The outcomes that there are, with their words.
+fn outcomes(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
+    let all = [
         ("applied", counts.applied),
         ("failed", counts.failed),
         ("invalid", counts.invalid),
         ("in doubt", counts.in_doubt),
         ("skipped", counts.skipped),
         ("pending", counts.pending),
-    ] {
-        if count > 0 || matches!(word, "rows" | "applied") {
-            table.add_row([word.to_owned(), thousands(count)]);
-        }
+    ];
+    all.into_iter().filter(|(word, count)| *count > 0 || *word == "applied")
+}
+
+/// How the rows stand, in a line.
+#[must_use]
+pub fn line(run: &Run) -> String {
+    let told: Vec<String> =
+        outcomes(&run.counts).map(|(word, count)| format!("{} {word}", thousands(count))).collect();
+    format!("{} of {}", told.join(", "), crate::text::rows(run.counts.rows))
+}
+
+/// How the rows stand, as a table.
+#[must_use]
+pub fn table(run: &Run) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.add_row(["rows".to_owned(), thousands(run.counts.rows)]);
+    for (word, count) in outcomes(&run.counts) {
+        table.add_row([word.to_owned(), thousands(count)]);
     }
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut out = format!("{table}\n");
-    for reason in reasons.iter().take(5) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "  {} {}: {}",
-            thousands(reason.count),
-            reason.outcome.replace('_', " "),
-            crate::text::clean(if reason.count == 1 { &reason.example } else { &reason.message })
-        );
-    }
-    if reasons.len() > 5 {
-        let _ = writeln!(out, "  and more reasons, see summary.json");
-    }
-    out
+    let colour = |line: String| {
+        let word = line.trim_start();
+        let style = console::Style::new().for_stderr();
+        let style = match () {
+            () if word.starts_with("applied") => style.green(),
+            () if word.starts_with("failed") || word.starts_with("invalid") => style.red(),
+            () if word.starts_with("in doubt") => style.yellow(),
+            () => style,
+        };
+        style.apply_to(line).to_string()
+    };
+    let lines: Vec<String> = table.lines().map(colour).collect();
+    lines.join("\n")
 }
+
+/// The most frequent reasons, a line each; `None` if there is none.
+#[must_use]
+pub fn reason_lines(reasons: &[Tallied]) -> Option<String> {
+    let told = |reason: &Tallied| {
+        let message = if reason.count == 1 { &reason.example } else { &reason.message };
+        let outcome = reason.outcome.replace('_', " ");
+        format!("  {} {outcome}: {}", thousands(reason.count), crate::text::clean(message))
+    };
+    let mut lines: Vec<String> = reasons.iter().take(REASONS_TOLD).map(told).collect();
+    if reasons.len() > REASONS_TOLD {
+        lines.push("  and more reasons, see summary.json".to_owned());
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// As many reasons are told on a terminal.
+const REASONS_TOLD: usize = 5;
 
 #[cfg(test)]
 mod tests {

@@ -7,16 +7,20 @@ mod desk;
 mod places;
 mod token;
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use places::{journal_path, report_dir, state_folder};
 use reqwest::Url;
 pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
 
 use crate::breaker::Limits;
-use crate::cli::{InDoubtChoice, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs};
+use crate::cli::{
+    ColorChoice, InDoubtChoice, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs,
+};
 use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
 use crate::error::Error;
@@ -24,6 +28,7 @@ use crate::input::Choice;
 use crate::journal::runs::DeskId;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
+use crate::voice::Form;
 
 /// How an input is read and mapped.
 #[derive(Debug)]
@@ -80,10 +85,30 @@ impl PaceSettings {
         }
     }
 
+    /// How long so many requests take at this pace; `None`: nobody knows, because there is no limit.
+    #[must_use]
+    pub fn takes(&self, requests: u64) -> Option<Duration> {
+        #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^52")]
+        let seconds = requests as f64 / self.per_second()?;
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
     /// Requests a second that the slowest rate lets out; `None`: no limit.
     #[must_use]
     pub fn per_second(&self) -> Option<f64> {
         self.rates.iter().map(Rate::per_second).min_by(f64::total_cmp)
+    }
+}
+
+impl fmt::Display for PaceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rates.is_empty() {
+            return f.write_str("no limit");
+        }
+        for (index, rate) in self.rates.iter().enumerate() {
+            write!(f, "{}{rate}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 
@@ -109,17 +134,30 @@ pub struct OutputSettings {
     pub quiet: bool,
     /// 0, 1 or 2 and more.
     pub verbose: u8,
+    /// To whom.
+    pub form: Form,
+    /// Where it is written besides.
+    pub log_file: Option<PathBuf>,
+    /// Colours.
+    pub color: ColorChoice,
 }
 
 impl OutputSettings {
     fn resolve(args: &OutputArgs) -> Result<Self, Error> {
-        let auto = || if std::io::stderr().is_terminal() { Show::Bar } else { Show::Lines };
+        let is_terminal = std::io::stderr().is_terminal();
+        let auto = || if is_terminal { Show::Bar } else { Show::Lines };
         let show = match args.progress {
             _ if args.quiet => Show::Nothing,
+            ProgressChoice::Auto | ProgressChoice::Bar | ProgressChoice::Plain if args.json => Show::Lines,
             ProgressChoice::Auto => auto(),
             ProgressChoice::Bar => Show::Bar,
             ProgressChoice::Plain => Show::Lines,
             ProgressChoice::None => Show::Nothing,
+        };
+        let form = match args.json {
+            true => Form::Program,
+            false if show == Show::Bar || is_terminal => Form::Person,
+            false => Form::Log,
         };
         Ok(Self {
             journal: journal_path(args.journal.journal.as_deref())?,
@@ -127,6 +165,9 @@ impl OutputSettings {
             show,
             quiet: args.quiet,
             verbose: args.verbose,
+            form,
+            log_file: args.log_file.clone(),
+            color: args.color,
         })
     }
 }

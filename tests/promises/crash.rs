@@ -29,8 +29,8 @@ fn slow_desk() -> Bench {
 fn found_in_doubt(stderr: &str) -> u64 {
     stderr
         .lines()
-        .find_map(|line| line.strip_prefix("the process before this one ended with "))
-        .map_or(0, |found| found.split(' ').next().unwrap().replace(',', "").parse().unwrap())
+        .find_map(|line| line.split_once("the process before this one ended with "))
+        .map_or(0, |(_, found)| found.split(' ').next().unwrap().replace(',', "").parse().unwrap())
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_person_is_asked_before_a_new_run_and_may_say_no() {
     bench.rows(1..=3);
     let Some(said) = on_a_terminal(&bench, "run rows.csv", "n\n") else { return };
     let said = said.code(EXIT_DONE);
-    assert!(said.stdout.contains("3 rows will be sent to"), "{}", said.stdout);
+    assert!(said.stdout.contains("Send 3 updates? [y/N]"), "{}", said.stdout);
     assert!(said.stdout.contains("nothing was sent"), "{}", said.stdout);
     assert_eq!(bench.desk().requests, 0);
     on_a_terminal(&bench, "run rows.csv", "y\n").unwrap().code(EXIT_DONE);
@@ -90,4 +90,112 @@ fn a_run_that_goes_on_is_not_asked_about() {
     let Some(said) = on_a_terminal(&bench, "run rows.csv", "") else { return };
     said.code(EXIT_DONE);
     assert_eq!(bench.judge().applied, 3);
+}
+
+/// A run with a failed row and one in doubt.
+fn troubled() -> Bench {
+    let fates = [
+        Fate::new(When::Ticket(2), Reply::error(404, "No such ticket 2")),
+        Fate::new(When::Ticket(3), Reply::status(500)),
+    ];
+    let bench = Bench::scripted(fates);
+    bench.rows(1..=5);
+    bench
+}
+
+#[test]
+fn a_log_has_a_time_before_each_line_and_ends_with_what_to_do() {
+    let bench = troubled();
+    let said = bench.run(&["run", "rows.csv", "--max-failures", "9"]).code(EXIT_ATTENTION);
+    for line in said.stderr.lines() {
+        let (stamp, _) = line.split_once(' ').unwrap();
+        assert!(stamp.parse::<jiff::Timestamp>().is_ok(), "{line}");
+    }
+    let last = said.stderr.lines().last().unwrap();
+    assert!(last.ends_with("then: deskload run deskload-reports/run-1/failures.csv"), "{last}");
+    assert!(said.stderr.contains(": 3 applied, 1 failed, 1 in doubt of 5 rows\n"), "{}", said.stderr);
+}
+
+#[test]
+fn a_program_gets_an_object_a_line_and_the_summary_last() {
+    let bench = troubled();
+    let said = bench.run(&["run", "rows.csv", "--max-failures", "9", "--json"]).code(EXIT_ATTENTION);
+    let events: Vec<serde_json::Value> =
+        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&events[0]["event"], &events[0]["counts"]["pending"]), (&"plan".into(), &5.into()));
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["exit_code"]), (&"summary".into(), &3.into()), "{last}");
+    assert_eq!(last["counts"], bench.summary(1)["counts"]);
+    assert!(last["error"].as_str().unwrap().contains("1 failed, 1 in doubt"), "{last}");
+    let next = last["next"].as_array().unwrap();
+    assert!(next[0].as_str().unwrap().contains("deskload resolve 1"), "{last}");
+    // People who watch still learn what is wrong.
+    assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    // What never became a run has no summary.
+    let said = bench.run(&["run", "missing.csv", "--json"]).code(2);
+    let event: serde_json::Value = serde_json::from_str(said.stdout.trim()).unwrap();
+    assert_eq!((&event["event"], &event["exit_code"]), (&"error".into(), &2.into()));
+}
+
+#[test]
+fn a_program_hears_of_progress_and_pauses() {
+    let later = Reply::status(429).header("retry-after", "11");
+    let bench = Bench::scripted([Fate::new(When::Request(31), later)]);
+    bench.rows(1..=40);
+    let said = bench.run(&["run", "rows.csv", "--concurrency", "1", "--json"]).code(EXIT_DONE);
+    let events = said.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let progress = events.into_iter().find(|event| event["event"] == "progress").unwrap();
+    assert_eq!(progress["counts"]["applied"], 30, "{progress}");
+    assert!(progress["paused_seconds"].is_u64(), "{progress}");
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_log_file_gets_what_is_said_whatever_the_form() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = troubled();
+    bench
+        .run(&["run", "rows.csv", "--max-failures", "9", "-q", "--log-file", "run.log"])
+        .code(EXIT_ATTENTION);
+    bench.run(&["run", "rows.csv", "--json", "--log-file", "run.log"]).code(EXIT_ATTENTION);
+    let log = bench.read("run.log");
+    for text in
+        ["begun: deskload run", "run 1: 5 rows of 5 to send", "3 applied, 1 failed", "deskload resolve 1"]
+    {
+        assert!(log.contains(text), "{text:?} is not in:\n{log}");
+    }
+    assert!(log.contains("nothing left to send"), "the second command adds to it:\n{log}");
+    let mode = bench.path("run.log").metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    assert!(!log.contains(crate::support::TOKEN));
+}
+
+#[test]
+fn colours_are_for_terminals_and_whoever_asks() {
+    const GREEN: &str = "\u{1b}[32m";
+    let command = |more: &str| format!("run rows.csv --again --yes {more}");
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    let Some(said) = on_a_terminal(&bench, &command(""), "") else { return };
+    assert!(said.stdout.contains(GREEN), "{:?}", said.stdout);
+    let said = on_a_terminal(&bench, &command("--color never"), "").unwrap();
+    assert!(!said.stdout.contains(GREEN), "{:?}", said.stdout);
+    let bench = bench.set("NO_COLOR", "1");
+    let said = on_a_terminal(&bench, &command(""), "").unwrap();
+    assert!(!said.stdout.contains(GREEN), "{:?}", said.stdout);
+    let said = on_a_terminal(&bench, &command("--color always"), "").unwrap();
+    assert!(said.stdout.contains(GREEN), "{:?}", said.stdout);
+    // A log is plain.
+    let said = bench.run(&["run", "rows.csv", "--again"]).code(EXIT_DONE);
+    assert!(!said.stderr.contains('\u{1b}'), "{:?}", said.stderr);
+}
+
+#[test]
+fn diagnostics_do_not_tear_the_bar() {
+    let bench = Bench::new();
+    bench.rows(1..=60);
+    let Some(said) = on_a_terminal(&bench, "run rows.csv --rate 40/s --yes -vv", "") else { return };
+    let torn = said.stdout.split("\r\n").find(|line| line.contains(" request ") && line.contains('%'));
+    // What was drawn before is wiped before the line is written.
+    assert!(torn.is_none_or(|line| line.contains("\u{1b}[2K")), "{torn:?}");
 }

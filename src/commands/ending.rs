@@ -1,0 +1,187 @@
+//! How an invocation ends: the exit code, the reports, what is said of it and what to do next.
+//!
+//! Whatever stopped the sending, the reports are written; a report that cannot be written does not hide why the run
+//! stopped. What is said comes from the journal, after the last commit.
+
+use std::path::Path;
+
+use crate::commands::now_ms;
+use crate::error::{EXIT_DONE, Error};
+use crate::journal::Journal;
+use crate::journal::later::Place;
+use crate::journal::runs::Run;
+use crate::pipeline::Ended;
+use crate::report::{self, Files, summary};
+use crate::settings::SendSettings;
+use crate::spooled;
+use crate::text::{rows, thousands};
+use crate::voice::{self, Form, say};
+
+/// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
+/// `headline`. Does it for a process that was killed before it could, too.
+pub(super) fn finish(
+    journal: &mut Journal,
+    run: &Run,
+    ended: Ended,
+    settings: &SendSettings,
+    headline: &str,
+    again: &str,
+) -> Result<(), Error> {
+    if matches!(ended.stopped, Some(Error::Machine(_))) {
+        // A bug may have left rows on their way: they are in doubt from now on.
+        journal.recover(&run.desk)?;
+    }
+    let run = reload(journal, run)?;
+    let waits_for = ended.waits_for;
+    let end = ending(&run, ended);
+    let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
+    // Where an end is noted already, this invocation has sent nothing, and the time stays true.
+    let noted = match run.ended_ms {
+        None => journal.end_invocation(run.key, now_ms(), exit_code),
+        Some(_) => Ok(()),
+    };
+    let noted = noted.and_then(|()| reload(journal, &run));
+    let written = noted
+        .as_ref()
+        .map_err(|error| Error::Machine(error.to_string()))
+        .and_then(|run| report::write(&settings.output.report_dir, journal, run))
+        .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
+    let end = match (&written, end) {
+        (Ok(_), end) => end,
+        (Err(_), Some(Error::Machine(why))) => Some(Error::Machine(why)),
+        (Err(error), _) => Some(Error::Machine(error.to_string())),
+    };
+    if end.is_some() {
+        voice::speak_up();
+    }
+    let run = noted.as_ref().unwrap_or(&run);
+    Ending { journal, run, files: written.as_ref().ok(), end: end.as_ref(), waits_for, again }
+        .tell(headline)?;
+    end.map_or(Ok(()), Err)
+}
+
+fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
+    journal
+        .run(run.key.id)?
+        .ok_or_else(|| Error::Machine(format!("run {} has vanished from the journal", run.key.id)))
+}
+
+/// What the invocation ends with, as the design orders it.
+fn ending(run: &Run, ended: Ended) -> Option<Error> {
+    let Ended { stopped, resting, holding, waits_for } = ended;
+    if run.counts.pending > 0 && stopped.is_none() && resting == 0 && !holding {
+        return Some(Error::Machine(format!(
+            "{} were not sent, and nothing held them back: this is a bug in deskload",
+            rows(run.counts.pending)
+        )));
+    }
+    let resting = (resting > 0).then(|| {
+        Error::Early(format!(
+            "the desk kept asking to come back later for {}; the same command sends them another time",
+            rows(resting)
+        ))
+    });
+    let attention = attention(run, holding, waits_for);
+    [stopped, resting, attention].into_iter().flatten().reduce(Error::graver)
+}
+
+/// Rows that need a person; those that wait behind a row in doubt are among them.
+pub(super) fn attention(run: &Run, holding: bool, waits_for: Option<Place>) -> Option<Error> {
+    let counts = &run.counts;
+    let mut parts = Vec::new();
+    for (count, word) in
+        [(counts.failed, "failed"), (counts.invalid, "invalid"), (counts.in_doubt, "in doubt")]
+    {
+        if count > 0 {
+            parts.push(format!("{} {word}", thousands(count)));
+        }
+    }
+    if counts.pending > 0 && holding {
+        let other =
+            waits_for.map_or_else(String::new, |place| format!(" (run {}, row {})", place.run, place.row));
+        parts.push(format!("{} waiting behind rows in doubt{other}", thousands(counts.pending)));
+    }
+    (!parts.is_empty()).then(|| Error::Attention(format!("rows need a look: {}", parts.join(", "))))
+}
+
+/// What is told at the end.
+struct Ending<'a> {
+    journal: &'a Journal,
+    run: &'a Run,
+    /// The reports, if they could be written.
+    files: Option<&'a Files>,
+    end: Option<&'a Error>,
+    /// The row in doubt of another run that holds this one up.
+    waits_for: Option<Place>,
+    /// The command that goes on.
+    again: &'a str,
+}
+
+impl Ending<'_> {
+    /// How the run stands, where the reports are, and, last of all, what to do next.
+    fn tell(&self, headline: &str) -> Result<(), Error> {
+        let Self { journal, run, files, .. } = *self;
+        // The reports have read them already; without reports they are read here.
+        let read = match files {
+            Some(_) => Vec::new(),
+            None => summary::reasons(journal, run)?,
+        };
+        let reasons = files.map_or(&read, |files| &files.reasons);
+        let next = self.next_steps();
+        match voice::form() {
+            Form::Person => say(&format!("{headline}\n{}", summary::table(run))),
+            Form::Log => say(&format!("{headline}: {}", summary::line(run))),
+            Form::Program => {
+                voice::write_down(&format!("{headline}: {}", summary::line(run)));
+                let error = self.end.map(ToString::to_string);
+                let folder = files.map(|files| files.folder.as_path());
+                let summary = summary::of(journal, run, reasons)?;
+                voice::tell(voice::SUMMARY, summary::Told { summary, folder, error, next: &next });
+                for line in &next {
+                    voice::write_down(line);
+                }
+                return Ok(());
+            }
+        }
+        if let Some(lines) = summary::reason_lines(reasons) {
+            say(&lines);
+        }
+        if let Some(older) = journal.older_unfinished(run)? {
+            say(&format!(
+                "run {older} of the same file, with other content, is not finished: deskload resume {older}"
+            ));
+        }
+        if let Some(files) = files {
+            for path in [&files.failures, &files.in_doubt].into_iter().flatten() {
+                say(&format!("written: {}", path.display()));
+            }
+            say(&format!("written: {}", files.folder.join("summary.json").display()));
+        }
+        next.into_iter().for_each(voice::say_last);
+        Ok(())
+    }
+
+    fn next_steps(&self) -> Vec<String> {
+        let counts = &self.run.counts;
+        let mut next = Vec::new();
+        let resolve = |run: u64| {
+            format!(
+                "look up the rows in doubt at the desk, then: deskload resolve {run} --applied (or --resend, or --skip; \
+                 --rows 5,9-12 for some of them)"
+            )
+        };
+        if counts.in_doubt > 0 {
+            next.push(resolve(self.run.key.id));
+        } else if let Some(place) = self.waits_for {
+            next.push(resolve(place.run));
+        }
+        if let Some(failures) = self.files.and_then(|files| files.failures.as_deref()) {
+            let shown = |path: &Path| path.display().to_string();
+            next.push(format!("correct the cells in {0}, then: deskload run {0}", shown(failures)));
+        }
+        if counts.pending > 0 && !matches!(self.end, Some(Error::Attention(_))) {
+            next.push(format!("to go on: {}", self.again));
+        }
+        next
+    }
+}
