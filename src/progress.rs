@@ -72,7 +72,7 @@ impl Progress {
     pub fn bar(counts: &Counts, per_second: Option<f64>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(counts.rows), ProgressDrawTarget::stderr());
         // A template that does not parse would be a slip in the line below; the default bar is good enough then.
-        if let Ok(style) = ProgressStyle::with_template("{bar:16} {percent:>3}%  {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:16} {percent:>3}%  {wide_msg}\n{prefix}") {
             bar.set_style(style);
         }
         bar.set_position(counts.rows - counts.pending);
@@ -89,7 +89,11 @@ impl Progress {
             Self::Bar(bar) => {
                 bar.next = Instant::now() + BAR_EVERY;
                 bar.drawn.set_position(counts.rows - counts.pending);
-                bar.drawn.set_message(sentence(counts, waiting, &bar.pace));
+                bar.drawn.set_message(speed(counts, waiting, &bar.pace));
+                // A line that is too long would wrap, and the next picture would not cover it.
+                let width = console::Term::stderr().size().1;
+                let outcomes = outcomes(counts);
+                bar.drawn.set_prefix(console::truncate_str(&outcomes, width.into(), "…").into_owned());
             }
         }
     }
@@ -197,6 +201,11 @@ impl Speed {
 }
 
 fn sentence(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
+    format!("{}, {}", outcomes(counts), speed(counts, waiting, pace))
+}
+
+/// How the rows stand.
+fn outcomes(counts: &Counts) -> String {
     let mut parts = vec![format!("{} of {} applied", thousands(counts.applied), thousands(counts.rows))];
     for (count, word) in [
         (counts.failed, "failed"),
@@ -208,7 +217,12 @@ fn sentence(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
             parts.push(format!("{} {word}", thousands(count)));
         }
     }
-    parts.push(format!("{:.1}/s", pace.per_second(counts)));
+    parts.join(", ")
+}
+
+/// How fast they go, and how much longer it takes or what they wait for.
+fn speed(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
+    let mut parts = vec![format!("{:.1}/s", pace.per_second(counts))];
     match waiting {
         Waiting::Paused(left) => parts.push(format!("paused {} by the desk", duration(left))),
         Waiting::Away(left) => {

@@ -129,7 +129,7 @@ pub(super) fn until(takes: Duration) -> String {
         Some(clock) if takes >= Duration::from_secs(60) => {
             format!("{}, until about {clock}", duration(takes))
         }
-        _ => duration(takes),
+        _ => format!("about {}", duration(takes)),
     }
 }
 

@@ -314,7 +314,8 @@ impl Planner<'_> {
         voice::complain(&format!("{}: {}{invalid}", self.args.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
         let guess = if pace.is_guess { ", a guess, because the desk documents no limit" } else { "" };
-        let takes = pace.takes(count).map_or_else(String::new, |takes| format!(": {}", drive::until(takes)));
+        let takes =
+            pace.takes(count).map_or_else(String::new, |takes| format!("; takes {}", drive::until(takes)));
         voice::complain(&format!("pace: {pace}{guess}{takes}"));
         let updates =
             if count == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(count)) };
