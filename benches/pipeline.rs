@@ -30,6 +30,7 @@ use deskload::secret::Token;
 use deskload::shutdown::Shutdown;
 use deskload::spooled::{self, Spooled};
 use deskload::todo::{Source, Todo};
+use deskload::until::{Bounds, Until};
 use std::time::Duration;
 
 const ROUNDS: usize = 5;
@@ -145,6 +146,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
         marked_max,
         counts: run.counts,
         progress: Progress::None,
+        until: Until::new(Bounds::default(), jiff::Timestamp::now),
         shutdown: Shutdown::default(),
         writer: Writer::spawn(journal, run.key)?,
     };

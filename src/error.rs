@@ -47,6 +47,9 @@ pub enum Error {
     /// The input cannot be used; nothing was sent.
     #[error("{0}")]
     Input(String),
+    /// A guard refused the input before anything was sent.
+    #[error("{0}")]
+    Guard(String),
     /// `--max-failures` was reached.
     #[error("{0}")]
     TooManyFailures(String),
@@ -72,7 +75,8 @@ pub const EXIT_CREDENTIALS: u8 = 4;
 pub const EXIT_EARLY: u8 = 5;
 /// The input cannot be used; nothing was sent.
 pub const EXIT_INPUT: u8 = 6;
-// 7 is reserved for guards that refuse before anything is sent.
+/// A guard refused before sending (`--expect-rows`, `--max-updates`).
+pub const EXIT_GUARD: u8 = 7;
 /// `--max-failures` reached; resumable.
 pub const EXIT_TOO_MANY_FAILURES: u8 = 8;
 /// Another process works for this account.
@@ -95,6 +99,7 @@ impl Error {
             Self::Credentials(_) => EXIT_CREDENTIALS,
             Self::Early(_) => EXIT_EARLY,
             Self::Input(_) => EXIT_INPUT,
+            Self::Guard(_) => EXIT_GUARD,
             Self::TooManyFailures(_) => EXIT_TOO_MANY_FAILURES,
             Self::Overlap(_) => EXIT_OVERLAP,
             Self::Interrupted(Signal::Hangup) => EXIT_HANGUP,
@@ -119,7 +124,7 @@ impl Error {
             Self::Early(_) => 5,
             Self::Attention(_) => 6,
             // These come before anything is sent, so they never meet another.
-            Self::Input(_) | Self::Overlap(_) => 7,
+            Self::Input(_) | Self::Guard(_) | Self::Overlap(_) => 7,
         }
     }
 

@@ -20,6 +20,7 @@
 //! | [`pace`] | when the next request may leave |
 //! | [`desk`] | the one request that a permit allows, and what came back means |
 //! | [`breaker`] | what it means for the run: settle, again, rest, stop |
+//! | [`until`] | how long an invocation may go on: rows, time, window |
 //! | [`pipeline`] | THE way: the loop that ties these together |
 //! | [`shutdown`], [`progress`], [`voice`] | the first signal drains; what a person, a log or a program is told meanwhile |
 //! | [`report`] | what a run leaves behind |
@@ -54,4 +55,5 @@ pub mod spooled;
 pub mod text;
 pub mod ticket;
 pub mod todo;
+pub mod until;
 pub mod voice;

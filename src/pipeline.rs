@@ -37,6 +37,7 @@ use crate::pace::{LEAD, Pace};
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::todo::{Row, Source};
+use crate::until::Until;
 
 /// A permit that waited so long for its turn is given back: the bound on what a crash puts in doubt should be
 /// spent on requests that are under way.
@@ -69,6 +70,8 @@ pub struct Parts<'a, D> {
     pub counts: Counts,
     /// Who is told.
     pub progress: Progress,
+    /// How long it may go on.
+    pub until: Until,
     /// Who may ask to stop.
     pub shutdown: Shutdown,
 }
@@ -169,6 +172,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     pub async fn run(mut self) -> Driven {
         let mut commit: Option<LocalBoxFuture<'static, Result<Committed, Error>>> = None;
         loop {
+            self.look_at_the_clock();
             self.admit(); //                                         rows  → lanes
             self.want(); //                                          lanes → intents
             if commit.is_none() && !self.broken && !self.batch.is_empty() {
@@ -198,6 +202,9 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 () = tokio::time::sleep_until(wake) => self.tell(),
             }
         }
+        if !self.read.is_empty() && self.ended.stopped.is_none() {
+            self.ended.stopped = self.parts.until.full();
+        }
         Driven {
             writer: self.parts.writer,
             progress: self.parts.progress,
@@ -207,7 +214,9 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     }
 
     fn is_over(&self) -> bool {
-        let nothing_left = self.read_all && self.read.is_empty() && self.parts.lanes.is_empty();
+        // Where a limit is reached, one look ahead tells whether anything is left for the next time.
+        let read_enough = if self.read.is_empty() { self.read_all } else { self.parts.until.is_full() };
+        let nothing_left = read_enough && self.parts.lanes.is_empty();
         (self.ended.stopped.is_some() || nothing_left)
             && self.in_flight.is_empty()
             && self.permits.is_empty()

@@ -12,6 +12,8 @@ mod support;
 
 #[path = "promises/account.rs"]
 mod account;
+#[path = "promises/bounds.rs"]
+mod bounds;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]

@@ -14,7 +14,7 @@ pub use send::{
     ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
 };
 use values::parse_rows;
-pub use values::{Rates, Rows};
+pub use values::{Expected, Rates, Rows};
 
 /// Applies large files of changes to help-desk tickets: paced, journaled, resumable, no update repeated.
 #[derive(Debug, Parser)]

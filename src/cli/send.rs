@@ -3,15 +3,16 @@
 //! Each of them has its variable, `DESKLOAD_` and the flag in capitals, and is a key of the profile of the same name;
 //! [`crate::config`] finds them here, so a flag that is added needs nothing else.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{Rates, parse_duration, parse_rates};
+use super::values::{Expected, Rates, parse_duration, parse_expected, parse_rates};
 use crate::breaker::MaxFailures;
 use crate::input::Choice;
+use crate::until::Window;
 
 /// `run`
 #[derive(Debug, Args)]
@@ -169,6 +170,24 @@ pub struct SafetyArgs {
     /// How long to wait for a desk that does not answer
     #[arg(long, env = "DESKLOAD_PATIENCE", default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
     pub patience: Duration,
+    /// Stop after this time, drained; the same command goes on
+    #[arg(long, env = "DESKLOAD_MAX_DURATION", value_name = "TIME", value_parser = parse_duration)]
+    pub max_duration: Option<Duration>,
+    /// Send only in this daily window, 22:00-06:00; drained at its end, the same command goes on
+    #[arg(long, env = "DESKLOAD_WINDOW", value_name = "HH:MM-HH:MM", value_parser = Window::parse)]
+    pub window: Option<Window>,
+    /// The zone of --window, such as Europe/Berlin [default: this machine's]
+    #[arg(long, env = "DESKLOAD_TIME_ZONE", value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// Send so many rows at the most, to look at before the others go
+    #[arg(long, env = "DESKLOAD_LIMIT", value_name = "N")]
+    pub limit: Option<NonZeroU64>,
+    /// Refuse a new input that has another number of rows: 9000..11000, 9000.., ..11000 or 10000
+    #[arg(long, env = "DESKLOAD_EXPECT_ROWS", value_name = "A..B", value_parser = parse_expected)]
+    pub expect_rows: Option<Expected>,
+    /// Refuse a new input that would send more updates than this
+    #[arg(long, env = "DESKLOAD_MAX_UPDATES", value_name = "N")]
+    pub max_updates: Option<u64>,
     /// Work with this journal although the account's runs are in another one
     #[arg(long)]
     pub accept_journal: bool,

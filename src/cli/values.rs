@@ -14,6 +14,42 @@ pub(super) fn parse_rates(text: &str) -> Result<Rates, String> {
     Rate::parse_all(text).map(Rates)
 }
 
+/// The numbers of rows that `--expect-rows` allows, both ends among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    from: u64,
+    to: u64,
+}
+
+impl Expected {
+    /// Whether an input may have so many rows.
+    #[must_use]
+    pub const fn holds(self, rows: u64) -> bool {
+        self.from <= rows && rows <= self.to
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.from, self.to) {
+            (from, to) if from == to => write!(f, "{from}"),
+            (from, u64::MAX) => write!(f, "{from}.."),
+            (from, to) => write!(f, "{from}..{to}"),
+        }
+    }
+}
+
+pub(super) fn parse_expected(text: &str) -> Result<Expected, String> {
+    let expected = || format!("{text:?} is no number of rows, such as 9000..11000, 9000.., ..11000 or 10000");
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let end = |end: &str, open: u64| match end.trim() {
+        "" => Ok(open),
+        digits => digits.parse().map_err(|_| expected()),
+    };
+    let (from, to) = (end(from, 0)?, end(to, u64::MAX)?);
+    if matches!(text.trim(), "" | "..") || from > to { Err(expected()) } else { Ok(Expected { from, to }) }
+}
+
 /// The rows of `--rows`: inclusive ranges, in order, none twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows(pub Vec<(u64, u64)>);
@@ -52,6 +88,18 @@ mod tests {
         assert_eq!(parse_rows("9-12, 5"), Ok(Rows(vec![(5, 5), (9, 12)])));
         for wrong in ["", "0", "5-4", "a", "1,,2", "5,4-6"] {
             assert!(parse_rows(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_expected_number_of_rows_is_a_number_or_a_range() {
+        let holds = |text: &str, rows| parse_expected(text).unwrap().holds(rows);
+        assert!(holds("9..11", 9) && holds("9..11", 11) && !holds("9..11", 8) && !holds("9..11", 12));
+        assert!(
+            holds("9..", 1_000) && !holds("9..", 8) && holds("..9", 0) && holds("9", 9) && !holds("9", 10)
+        );
+        for wrong in ["", "..", "11..9", "a", "-1", "1...2"] {
+            assert!(parse_expected(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -28,6 +28,7 @@ use crate::shutdown::Shutdown;
 use crate::spooled::{self, Spooled};
 use crate::text::{duration, rows, thousands};
 use crate::todo::{Source, Todo};
+use crate::until::Until;
 use crate::voice::{self, Form, say};
 
 /// Rows marked as sending for each request that may be under way: the bound on what a crash puts in doubt. More of
@@ -44,6 +45,7 @@ pub struct Held {
 
 /// Takes the account and opens its journal; puts in doubt what a killed process left on its way.
 pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
+    settings.bounds.check(jiff::Timestamp::now())?;
     let mut account = AccountLock::acquire(&settings.state_folder, &settings.desk_id)?;
     let mut journal = Journal::open(&settings.output.journal)?;
     account.confirm(&mut journal, &settings.desk_id, settings.accept_journal)?;
@@ -193,6 +195,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
             Show::Lines => Progress::plain(&run.counts, per_second),
             Show::Bar => Progress::bar(&run.counts, per_second),
         },
+        until: Until::new(settings.bounds.clone(), jiff::Timestamp::now),
         shutdown: shutdown.clone(),
     };
     let driven = runtime.block_on(Pipeline::new(parts).run());

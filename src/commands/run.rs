@@ -264,6 +264,7 @@ impl Planner<'_> {
         if survey.identical > 0 {
             say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
         }
+        self.settings.guards.check(survey.rows, survey.rows - survey.invalid)?;
         let too_many = self.too_many_invalid(&survey);
         if too_many.is_none() && !self.may_begin(source, &survey)? {
             return Ok(Plan::Declined);

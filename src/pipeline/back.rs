@@ -115,6 +115,15 @@ impl<D: Desk> Pipeline<'_, D> {
         self.set_aside(withdrawn);
     }
 
+    /// Once its time is up an invocation drains.
+    pub(super) fn look_at_the_clock(&mut self) {
+        if self.ended.stopped.is_none()
+            && let Some(error) = self.parts.until.is_up()
+        {
+            self.stop(error);
+        }
+    }
+
     pub(super) fn tell(&mut self) {
         let waiting = self.waiting();
         self.parts.progress.update(&self.parts.counts, waiting);

@@ -27,11 +27,12 @@ impl<D: Desk> Pipeline<'_, D> {
     }
 
     pub(super) fn wants_rows(&self) -> bool {
-        self.ended.stopped.is_none() && !self.read_all && self.read.is_empty() && self.has_room()
+        let has_use = self.has_room() || self.parts.until.is_full();
+        self.ended.stopped.is_none() && !self.read_all && self.read.is_empty() && has_use
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.parts.lanes.has_room(self.parts.concurrency * READY_PER_SLOT)
+        !self.parts.until.is_full() && self.parts.lanes.has_room(self.parts.concurrency * READY_PER_SLOT)
     }
 
     /// Rows that were read go into their tickets' lanes; those that must wait for a person are set aside.
@@ -53,9 +54,12 @@ impl<D: Desk> Pipeline<'_, D> {
                 self.parts.lanes.close(ticket);
                 self.ended.waits_for = self.ended.waits_for.or(before);
             }
-            if let Admitted::Held(row) = self.parts.lanes.admit(row) {
-                self.ended.holding = true;
-                self.set_aside([*row]);
+            match self.parts.lanes.admit(row) {
+                Admitted::Held(row) => {
+                    self.ended.holding = true;
+                    self.set_aside([*row]);
+                }
+                Admitted::Queued => self.parts.until.admitted(),
             }
         }
     }

@@ -4,15 +4,18 @@
 //! [`Error::Usage`] and say which flag or variable to change.
 
 mod desk;
+mod guards;
 mod places;
 mod token;
 
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use guards::Guards;
+use jiff::tz::TimeZone;
 pub use places::{journal_path, report_dir, state_folder};
 use reqwest::Url;
 pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
@@ -28,6 +31,7 @@ use crate::input::Choice;
 use crate::journal::runs::DeskId;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
+use crate::until::Bounds;
 use crate::voice::Form;
 
 /// How an input is read and mapped.
@@ -184,6 +188,10 @@ pub struct SendSettings {
     pub pace: PaceSettings,
     /// How much trouble is borne.
     pub limits: Limits,
+    /// How long an invocation may go on.
+    pub bounds: Bounds,
+    /// What an input must be like.
+    pub guards: Guards,
     /// Whether another journal may become the account's own.
     pub accept_journal: bool,
     /// Where results go.
@@ -216,11 +224,24 @@ impl SendSettings {
             state_folder: state_folder()?,
             desk,
             limits: limits(&args.safety, &args.pace),
+            bounds: bounds(&args.safety)?,
+            guards: Guards { expect_rows: args.safety.expect_rows, max_updates: args.safety.max_updates },
             accept_journal: args.safety.accept_journal,
             pace,
             output,
         })
     }
+}
+
+fn bounds(safety: &SafetyArgs) -> Result<Bounds, Error> {
+    let zone = match &safety.time_zone {
+        None => TimeZone::system(),
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            Error::Usage(format!("--time-zone {name:?} is not known here; name one such as Europe/Berlin"))
+        })?,
+    };
+    let window = safety.window.map(|window| (window, zone));
+    Ok(Bounds { limit: safety.limit.map(NonZeroU64::get), max_duration: safety.max_duration, window })
 }
 
 fn limits(safety: &SafetyArgs, pace: &PaceArgs) -> Limits {

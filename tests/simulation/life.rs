@@ -23,6 +23,7 @@ use deskload::progress::Progress;
 use deskload::shutdown::Shutdown;
 use deskload::spooled::{self, Spooled};
 use deskload::todo::{Source, Todo};
+use deskload::until::{Bounds, Until};
 use fastrand::Rng;
 use tokio::time::sleep;
 
@@ -228,6 +229,7 @@ impl Life {
             marked_max: 2 * self.plan.concurrency,
             counts: stored.counts,
             progress: Progress::None,
+            until: Until::new(Bounds::default(), || jiff::Timestamp::UNIX_EPOCH),
             shutdown: shutdown.clone(),
         };
         let driven = self.drive(parts, &end, &shutdown).await;
