@@ -45,13 +45,17 @@ struct State {
     voice: Voice,
     /// Kept until the end, because the last line is the one that is read.
     last_words: Vec<String>,
-    summarised: bool,
+    /// The summary as a program is told it.
+    summary: Option<String>,
+    /// A program has been told how the command ended.
+    ended: bool,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     voice: Voice { form: Form::Person, quiet: false, log: None },
     last_words: Vec::new(),
-    summarised: false,
+    summary: None,
+    ended: false,
 });
 
 fn state() -> MutexGuard<'static, State> {
@@ -116,7 +120,7 @@ pub fn say_last(line: String) {
 pub fn end(error: Option<&Error>) {
     if let Some(error) = error {
         complain(&format!("deskload: {error}"));
-        let is_told = std::mem::replace(&mut state().summarised, true);
+        let is_told = std::mem::replace(&mut state().ended, true);
         if !is_told {
             tell("error", Failure { exit_code: error.exit_code(), message: &error.to_string() });
         }
@@ -129,15 +133,25 @@ pub fn end(error: Option<&Error>) {
 
 /// Tells a program what it can make use of; nobody else.
 pub fn tell(event: &'static str, body: impl Serialize) {
-    let mut state = state();
-    state.summarised |= event == SUMMARY;
-    if state.voice.form == Form::Program {
+    if form() == Form::Program {
         to_stdout(&Event { name: event, at: now(), body });
     }
 }
 
-/// The event that ends what a program is told.
-pub const SUMMARY: &str = "summary";
+/// Tells a program how a run ended, last of all, and keeps it for who asks ([`summary`]).
+pub fn tell_summary(body: impl Serialize) {
+    let text = serde_json::to_string(&body).ok();
+    tell("summary", body);
+    let mut state = state();
+    state.ended = true;
+    state.summary = text;
+}
+
+/// The summary that was told, as JSON.
+#[must_use]
+pub fn summary() -> Option<String> {
+    state().summary.clone()
+}
 
 /// The form that counts now.
 #[must_use]

@@ -56,3 +56,5 @@ mod retry;
 mod secrets;
 #[path = "promises/signals.rs"]
 mod signals;
+#[path = "promises/watched.rs"]
+mod watched;

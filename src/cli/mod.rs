@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 pub use send::{
-    ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs, PaceArgs,
-    ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
+    ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs, OverlapChoice,
+    PaceArgs, ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
 };
 use values::parse_rows;
 pub use values::{Expected, Rates, Rows};

@@ -188,6 +188,9 @@ pub struct SafetyArgs {
     /// Refuse a new input that would send more updates than this
     #[arg(long, env = "DESKLOAD_MAX_UPDATES", value_name = "N")]
     pub max_updates: Option<u64>,
+    /// What to do while another process works for the account: end with exit 11, or wait for it to end
+    #[arg(long, env = "DESKLOAD_ON_OVERLAP", default_value = "fail", value_name = "WHAT", value_enum)]
+    pub on_overlap: OverlapChoice,
     /// Work with this journal although the account's runs are in another one
     #[arg(long)]
     pub accept_journal: bool,
@@ -212,6 +215,12 @@ pub struct OutputArgs {
     /// Add what happens to this file, each line with its time
     #[arg(long, env = "DESKLOAD_LOG_FILE", value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    /// Write metrics here, for Prometheus' node exporter and its textfile collector
+    #[arg(long, env = "DESKLOAD_METRICS_FILE", value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// Run this at the end: the summary on its standard input, the exit code in `DESKLOAD_EXIT_CODE`
+    #[arg(long, env = "DESKLOAD_ON_FINISH", value_name = "COMMAND", hide_env_values = true)]
+    pub on_finish: Option<String>,
     /// Whether to use colours [default: on a terminal, unless `NO_COLOR` or `CLICOLOR` says otherwise]
     #[arg(
         long,
@@ -245,6 +254,15 @@ pub enum InDoubtChoice {
     Hold,
     /// They are sent again, as often as --retries allows
     Resend,
+}
+
+/// `--on-overlap`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OverlapChoice {
+    /// Exit 11
+    Fail,
+    /// Until it has ended
+    Wait,
 }
 
 /// `--color`

@@ -12,7 +12,7 @@ use crate::settings::{TokenPlace, journal_path, report_dir, token_place};
 use crate::text::clean;
 
 /// Settings whose values may hold a password, and are not shown.
-const HIDDEN: &str = "proxy";
+const HIDDEN: [&str; 2] = ["proxy", "on_finish"];
 
 /// `config show`: every setting as it would count for a `run` with the same flags.
 pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
@@ -22,7 +22,7 @@ pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
         let (values, origin) = layered.setting(&name);
         let shown = match values.join(", ") {
             text if text.is_empty() => unsaid(&name)?,
-            _ if name == HIDDEN => "(hidden)".to_owned(),
+            _ if HIDDEN.contains(&name.as_str()) => "(hidden)".to_owned(),
             text => clean(&text),
         };
         table.add_row([Cell::new(&name), Cell::new(shown), Cell::new(from(&origin, &name))]);

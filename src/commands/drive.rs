@@ -44,9 +44,9 @@ pub struct Held {
 }
 
 /// Takes the account and opens its journal; puts in doubt what a killed process left on its way.
-pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
+pub fn hold(settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error> {
     settings.bounds.check(jiff::Timestamp::now())?;
-    let mut account = AccountLock::acquire(&settings.state_folder, &settings.desk_id)?;
+    let mut account = take_account(settings, shutdown)?;
     let mut journal = Journal::open(&settings.output.journal)?;
     account.confirm(&mut journal, &settings.desk_id, settings.accept_journal)?;
     let found = journal.recover(&settings.desk_id)?;
@@ -59,6 +59,26 @@ pub fn hold(settings: &SendSettings) -> Result<Held, Error> {
     spooled::sweep(&mut journal)?;
     Ok(Held { journal, account })
 }
+
+/// Takes the account; where another process has it, ends or waits for it, as `--on-overlap` says.
+fn take_account(settings: &SendSettings, shutdown: &Shutdown) -> Result<AccountLock, Error> {
+    let mut is_told = false;
+    loop {
+        match AccountLock::acquire(&settings.state_folder, &settings.desk_id) {
+            Err(Error::Overlap(why)) if settings.waits_for_others => {
+                if !std::mem::replace(&mut is_told, true) {
+                    say(&format!("{why}; waiting, as --on-overlap wait says"));
+                }
+                shutdown.check()?;
+                std::thread::sleep(LOOK_EVERY);
+            }
+            taken => return taken,
+        }
+    }
+}
+
+/// Between two looks whether the other process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Sends what is left of a run. `again` is the command that goes on, for the last line.
 pub fn drive(

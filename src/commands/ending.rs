@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::commands::now_ms;
+use crate::commands::{now_ms, watched};
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::later::Place;
@@ -55,6 +55,9 @@ pub(super) fn finish(
         voice::speak_up();
     }
     let run = noted.as_ref().unwrap_or(&run);
+    if let Some(path) = &settings.output.metrics_file {
+        watched::write_metrics(path, run, journal.last_success(&run.desk)?);
+    }
     Ending { journal, run, files: written.as_ref().ok(), end: end.as_ref(), waits_for, again }
         .tell(headline)?;
     end.map_or(Ok(()), Err)
@@ -128,15 +131,15 @@ impl Ending<'_> {
         };
         let reasons = files.map_or(&read, |files| &files.reasons);
         let next = self.next_steps();
+        let error = self.end.map(ToString::to_string);
+        let folder = files.map(|files| files.folder.as_path());
+        let summary = summary::of(journal, run, reasons)?;
+        voice::tell_summary(summary::Told { summary, folder, error, next: &next });
         match voice::form() {
             Form::Person => say(&format!("{headline}\n{}", summary::table(run))),
             Form::Log => say(&format!("{headline}: {}", summary::line(run))),
             Form::Program => {
                 voice::write_down(&format!("{headline}: {}", summary::line(run)));
-                let error = self.end.map(ToString::to_string);
-                let folder = files.map(|files| files.folder.as_path());
-                let summary = summary::of(journal, run, reasons)?;
-                voice::tell(voice::SUMMARY, summary::Told { summary, folder, error, next: &next });
                 for line in &next {
                     voice::write_down(line);
                 }

@@ -6,6 +6,7 @@
 //! | [`resume`] | drives an unfinished run with the mapping it was started with |
 //! | [`retry`] | the same for the failed rows of a run |
 //! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
+//! | `watched` | metrics, and the command at the end |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
@@ -23,6 +24,7 @@ pub mod retry;
 pub mod run;
 pub mod sandbox;
 pub mod status;
+mod watched;
 
 use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
@@ -151,7 +153,7 @@ pub(crate) fn source(run: &Run) -> &str {
 }
 
 /// Flags whose values may hold a password, and are not repeated.
-const KEPT_QUIET: [&str; 2] = ["--proxy", "--token-command"];
+const KEPT_QUIET: [&str; 3] = ["--proxy", "--token-command", "--on-finish"];
 
 /// The command as it was typed, so that it can be pasted into a shell.
 fn typed() -> String {

@@ -1,7 +1,7 @@
 //! `deskload resume [RUN]`: goes on with an unfinished run, with the mapping it was started with.
 
 use crate::cli::{InDoubtChoice, ResumeArgs};
-use crate::commands::{drive, open_journal, pick_run};
+use crate::commands::{drive, open_journal, pick_run, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::journal::runs::Run;
@@ -17,9 +17,14 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::speak(&settings.output)?;
+    let on_finish = settings.output.on_finish.as_deref();
+    watched::on_finish(on_finish, work(&run, &settings))
+}
+
+fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
-    let held = drive::hold(&settings)?;
+    let held = drive::hold(settings, &shutdown)?;
     // Read again now that the account is held: rows may just have been put in doubt.
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
-    drive::drive(held, &run, &settings, &shutdown, &super::typed())
+    drive::drive(held, &run, settings, &shutdown, &super::typed())
 }

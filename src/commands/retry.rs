@@ -1,9 +1,10 @@
 //! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
 
 use crate::cli::ResumeArgs;
-use crate::commands::{drive, open_journal, pick_run};
+use crate::commands::{drive, open_journal, pick_run, watched};
 use crate::config::Profile;
 use crate::error::Error;
+use crate::journal::runs::Run;
 use crate::settings::{Known, SendSettings, journal_path};
 use crate::shutdown::Shutdown;
 use crate::text::rows;
@@ -16,8 +17,13 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::speak(&settings.output)?;
+    let on_finish = settings.output.on_finish.as_deref();
+    watched::on_finish(on_finish, work(&run, &settings))
+}
+
+fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
-    let mut held = drive::hold(&settings)?;
+    let mut held = drive::hold(settings, &shutdown)?;
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     if run.counts.failed == 0 {
         say(&format!("run {} has no failed rows: nothing to retry", run.key.id));
@@ -29,5 +35,5 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     }
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     // What is left of it after an interruption is pending: `resume` goes on, or fails nothing anew.
-    drive::drive(held, &run, &settings, &shutdown, &format!("deskload resume {}", run.key.id))
+    drive::drive(held, &run, settings, &shutdown, &format!("deskload resume {}", run.key.id))
 }

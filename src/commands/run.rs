@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
-use crate::commands::ending;
 use crate::commands::now_ms;
+use crate::commands::{ending, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
@@ -27,13 +27,17 @@ pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     let input = InputSettings::resolve(&args.input)?;
     let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
     super::speak(&settings.output)?;
+    let on_finish = settings.output.on_finish.as_deref();
+    watched::on_finish(on_finish, work(args, &input, &settings))
+}
+
+fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Result<(), Error> {
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;
-    let mut held = drive::hold(&settings)?;
-    let plan =
-        Planner { input: &input, settings: &settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
+    let mut held = drive::hold(settings, &shutdown)?;
+    let plan = Planner { input, settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
     match plan {
-        Plan::Send(run) => drive::drive(held, &run, &settings, &shutdown, &again(args)),
+        Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => {
             // The process that sent the last row may have been killed before it could do all of this.
             let left = if ending::attention(&run, false, None).is_some() { "send" } else { "do" };
@@ -41,11 +45,11 @@ pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
             let headline = format!(
                 "run {id} has worked through this input: nothing left to {left} (--again sends it once more)"
             );
-            end_without_sending(held, &run, None, &settings, &headline, &again(args))
+            end_without_sending(held, &run, None, settings, &headline, &again(args))
         }
         Plan::TooManyInvalid(run, why) => {
             let headline = format!("run {}: nothing was sent", run.key.id);
-            end_without_sending(held, &run, Some(why), &settings, &headline, &again(args))
+            end_without_sending(held, &run, Some(why), settings, &headline, &again(args))
         }
         Plan::Declined => {
             say("nothing was sent");

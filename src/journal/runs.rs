@@ -326,6 +326,20 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// When a run of the desk last ended with exit 0, in UNIX milliseconds.
+    pub fn last_success(&self, desk: &DeskId) -> Result<Option<i64>, Error> {
+        self.conn
+            .query_row(
+                "SELECT max(ended_ms) FROM run JOIN account ON account.id = run.account
+                 WHERE exit_code = 0 AND url = ?1 AND email = ?2",
+                [&desk.url, &desk.account_email],
+                |row| row.get(0),
+            )
+            .map_err(self.explain("read"))
+    }
+}
+
 fn insert_run(tx: &Transaction<'_>, new: &NewRun<'_>) -> rusqlite::Result<u64> {
     let text = |result: serde_json::Result<String>| {
         result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))

@@ -22,7 +22,8 @@ pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
 
 use crate::breaker::Limits;
 use crate::cli::{
-    ColorChoice, InDoubtChoice, InputArgs, OutputArgs, PaceArgs, ProgressChoice, SafetyArgs, SendArgs,
+    ColorChoice, InDoubtChoice, InputArgs, OutputArgs, OverlapChoice, PaceArgs, ProgressChoice, SafetyArgs,
+    SendArgs,
 };
 use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
@@ -144,6 +145,10 @@ pub struct OutputSettings {
     pub log_file: Option<PathBuf>,
     /// Colours.
     pub color: ColorChoice,
+    /// `--metrics-file`
+    pub metrics_file: Option<PathBuf>,
+    /// `--on-finish`
+    pub on_finish: Option<String>,
 }
 
 impl OutputSettings {
@@ -172,6 +177,8 @@ impl OutputSettings {
             form,
             log_file: args.log_file.clone(),
             color: args.color,
+            metrics_file: args.metrics_file.clone(),
+            on_finish: args.on_finish.clone(),
         })
     }
 }
@@ -188,6 +195,8 @@ pub struct SendSettings {
     pub pace: PaceSettings,
     /// How much trouble is borne.
     pub limits: Limits,
+    /// Whether another process for the account is waited for.
+    pub waits_for_others: bool,
     /// How long an invocation may go on.
     pub bounds: Bounds,
     /// What an input must be like.
@@ -224,6 +233,7 @@ impl SendSettings {
             state_folder: state_folder()?,
             desk,
             limits: limits(&args.safety, &args.pace),
+            waits_for_others: args.safety.on_overlap == OverlapChoice::Wait,
             bounds: bounds(&args.safety)?,
             guards: Guards { expect_rows: args.safety.expect_rows, max_updates: args.safety.max_updates },
             accept_journal: args.safety.accept_journal,
