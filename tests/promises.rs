@@ -26,6 +26,8 @@ mod demo;
 mod desk;
 #[path = "promises/exit.rs"]
 mod exit;
+#[path = "promises/faults/mod.rs"]
+mod faults;
 #[path = "promises/fixtures.rs"]
 mod fixtures;
 #[path = "promises/input.rs"]
@@ -50,11 +52,11 @@ mod rate;
 mod report;
 #[path = "promises/resolve.rs"]
 mod resolve;
-#[path = "promises/retry.rs"]
-mod retry;
 #[path = "promises/secrets.rs"]
 mod secrets;
 #[path = "promises/signals.rs"]
 mod signals;
+#[path = "promises/token.rs"]
+mod token;
 #[path = "promises/watched.rs"]
 mod watched;

@@ -1,15 +1,15 @@
-//! The token is in the body of each request, and nowhere else.
+//! The token is in the body of each request, and nowhere else. For a desk that echoes it see `faults::credentials`.
 
 use std::fs;
 
-use deskload::error::{EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE, EXIT_EARLY};
-use deskload::sandbox::{Fate, Reply, Then, When};
+use deskload::error::{EXIT_CREDENTIALS, EXIT_DONE, EXIT_EARLY};
+use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
 use crate::support::{Bench, Output, TOKEN, closing_time, one_at_a_time};
 
 /// Neither the files nor what was said holds the token, in any of these spellings.
-fn nowhere(bench: &Bench, said: &Output, spellings: &[&str]) {
+pub(crate) fn nowhere(bench: &Bench, said: &Output, spellings: &[&str]) {
     for spelling in spellings {
         for text in [&said.stdout, &said.stderr] {
             assert!(!text.contains(spelling), "{spelling} was said:\n{text}");
@@ -20,53 +20,6 @@ fn nowhere(bench: &Bench, said: &Output, spellings: &[&str]) {
             assert!(!found, "{spelling} is in {}", path.display());
         }
     }
-}
-
-/// Replies that echo the token, for tickets 1, 2, and so on.
-fn echoes(echo: &str) -> Vec<Fate> {
-    let raw = format!("HTTP/1.1 {echo}\r\n\r\n");
-    [
-        Reply::json(404, format!(r#"{{"status":"error","description":"bad token {echo}"}}"#)),
-        Reply::json(200, format!(r#"{{"status":"error","description":"{}{echo}"}}"#, "x".repeat(290))),
-        Reply::json(200, format!(r#"{{"status":"error","description":{{"token":"{echo}"}}}}"#)),
-        Reply::json(500, format!(r#"{{"status":"error","description":"{echo}"}}"#)),
-        Reply::json(200, format!(r#"{{"status":"success","ticket_id":"{echo}"}}"#)),
-        Reply::status(400).body(echo),
-        Reply::status(302).header("location", "https://example.com/?token=x").body(echo),
-        Reply::raw(raw, Then::Close),
-    ]
-    .into_iter()
-    .zip(101..)
-    .map(|(reply, ticket)| Fate::new(When::Ticket(ticket), reply))
-    .collect()
-}
-
-#[test]
-fn the_token_is_nowhere_even_if_the_desk_echoes_it() {
-    let bench = Bench::scripted(echoes(TOKEN));
-    bench.rows(1..=120);
-    let args = ["run", "rows.csv", "-vv", "--concurrency", "1", "--max-failures", "100%"];
-    let said = bench.run(&args).code(EXIT_ATTENTION);
-    assert!(bench.read("deskload-reports/run-1/failures.csv").contains("bad token [token]"));
-    nowhere(&bench, &said, &[TOKEN, &TOKEN[..16]]);
-    let said = bench.run(&["status"]).code(EXIT_DONE);
-    nowhere(&bench, &said, &[TOKEN]);
-    let said = bench.run(&["run", "rows.csv", "-vv", "--help"]).code(EXIT_DONE);
-    nowhere(&bench, &said, &[TOKEN]);
-}
-
-#[test]
-fn the_token_is_nowhere_however_the_desk_spells_it() {
-    let token = "canary/\"8f3a\\61é+c2";
-    let echo = r#"canary\/\"8f3a\\61\u00e9+c2"#;
-    let bench = Bench::with(|options| {
-        options.token = token.to_owned();
-        options.fates = echoes(echo);
-    });
-    bench.rows(1..=120);
-    let args = ["run", "rows.csv", "-vv", "--concurrency", "1", "--max-failures", "100%"];
-    let said = bench.run(&args).code(EXIT_ATTENTION);
-    nowhere(&bench, &said, &[token, echo, "8f3a", "canary/"]);
 }
 
 #[test]

@@ -107,6 +107,13 @@ impl Started {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// The most memory that it has held so far, in bytes; it must be at work still.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Waits until it has said this on standard error.
     pub(crate) fn await_stderr(&mut self, text: &str) {
         until(text, || String::from_utf8_lossy(&lock(&self.stderr.0)).contains(text) || self.has_ended());

@@ -6,6 +6,7 @@
 
 mod child;
 mod log;
+pub(crate) mod peer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 
 pub(crate) use child::{Output, Started, until};
 pub(crate) use log::Seen;
+pub(crate) use peer::Peer;
 
 /// The token of every desk here, long and odd enough to be found wherever it leaks.
 pub(crate) const TOKEN: &str = "canary-8f3a61c2d97b40e5";
@@ -74,12 +76,9 @@ impl Bench {
         Self::build(machine, |_| {})
     }
 
-    /// With an address at which nobody answers.
-    pub(crate) fn without_desk() -> Self {
-        let mut bench = Self::new();
-        bench.close_desk();
-        NOBODY.clone_into(&mut bench.url);
-        bench.set("DESKLOAD_URL", NOBODY)
+    /// With a scripted peer for a desk.
+    pub(crate) fn at(peer: &Peer) -> Self {
+        Self::new().set("DESKLOAD_URL", &peer.url())
     }
 
     fn build(machine: Share, shape: impl FnOnce(&mut Options)) -> Self {
@@ -194,6 +193,17 @@ impl Bench {
         assert_eq!(counts.iter().sum::<u64>(), count("rows"), "the counts add up: {summary}");
         assert_eq!(summary["input"]["rows"], count("rows"), "{summary}");
         counts
+    }
+
+    /// The tickets and reasons of a run's rows in doubt (`in-doubt`) or without success (`failures`), for inputs of
+    /// two columns. None if that file is not there.
+    pub(crate) fn told(&self, run: u64, file: &str) -> Vec<(u64, String)> {
+        let text = fs::read_to_string(self.path(&format!("deskload-reports/run-{run}/{file}.csv")));
+        let told = |line: &str| {
+            let cells: Vec<_> = line.split(',').collect();
+            (cells[0].parse().unwrap(), cells[5].to_owned())
+        };
+        text.unwrap_or_default().lines().skip(1).map(told).collect()
     }
 
     /// What the desk has counted so far.
