@@ -1,7 +1,10 @@
 //! The wire format of ProProfs Help Desk's "update a ticket", over reqwest.
 //!
 //! One permit, one request: everything in reqwest that could make a second one, or send the token elsewhere, is
-//! switched off here (redirects, its own retries, the environment's proxy, HTTP/2). The token is inside the body
+//! switched off here (redirects, its own retries, the environment's proxy, HTTP/2). One thing stays on, because reqwest
+//! has no switch for it: hyper-util takes a request to another connection if the one that it was given to turned out to
+//! be closed before the request's first byte was written. hyper gives a request back only while it is still queued, so
+//! no desk has seen any of it; `tests/promises/faults/stale.rs` counts copies to prove it. The token is inside the body
 //! of every request, so a body is never logged, and every text that comes back passes through
 //! [`Token::redact`] before it leaves this module: after it was read, lest the reply become another one.
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// Far above what anything here takes: who is not done by then hangs.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -97,9 +97,21 @@ impl Started {
         Self { child, stdout, stderr }
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// From now on it may open descriptors below this number alone; `None` is as many as this process may. Those that
+    /// it has stay open.
+    pub(crate) fn limit_descriptors(&self, below: Option<u64>) {
+        let ours = getrlimit(Resource::Nofile);
+        let current = below.or(ours.current);
+        prlimit(Some(self.pid()), Resource::Nofile, Rlimit { current, ..ours }).unwrap();
     }
 
     /// Whether it has ended by itself.

@@ -224,6 +224,11 @@ pub(crate) fn reply(status: u16, body: &str) -> String {
     )
 }
 
+/// The same response, saying that its connection ends with it.
+pub(crate) fn last(response: &str) -> String {
+    response.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1)
+}
+
 /// A file of `fixtures/tls`.
 pub(crate) fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls").join(name)

@@ -1,14 +1,13 @@
 //! 30–36, 46, 48: the connection breaks, stalls, or says what nobody asked for.
 
-use std::sync::mpsc;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE};
 use deskload::sandbox::{Reply, Then};
 
 use super::reply::doubts;
-use crate::support::peer::{reply, success};
+use crate::support::peer::{Visit, last, reply, success};
 use crate::support::{Bench, Peer};
 
 const ONE_BY_ONE: [&str; 6] = ["run", "rows.csv", "--concurrency", "1", "--max-failures", "100%"];
@@ -29,24 +28,25 @@ fn f30_idle_connection_closed_with_a_request_on_it() {
     assert_eq!(peer.connections(), 3, "what was lost did not come again");
 }
 
-/// A first connection is used and left idle; then this is done to it, and only then a request of its own connection
-/// is answered, after which ticket 2 is called once more, while the first one is all that is left to reuse.
-fn then_meet_an_idle_connection(spoil: impl Fn(crate::support::peer::Visit) + Send + Sync + 'static) -> (Bench, Peer) {
-    let (done, spoilt) = mpsc::channel();
-    let spoilt = Mutex::new(spoilt);
+/// Two connections are used; the first is answered, left idle, and this is done to it. Only then the second is answered
+/// and closed, and ticket 2 is called once more, while the first one is all that there is to reuse.
+fn meet_idle_connection(spoil: impl Fn(Visit) + Send + Sync + 'static) -> (Bench, Peer) {
+    let (both_came, both) = mpsc::channel();
+    let (spoilt_now, spoilt) = mpsc::channel();
+    let (both, spoilt) = (Mutex::new(both), Mutex::new(spoilt));
     let peer = Peer::start(move |mut visit| {
         let Some(request) = visit.request() else { return };
-        match (request.ticket, visit.connection) {
-            (1, _) => {
-                visit.say(success(1));
-                spoil(visit);
-                done.send(()).unwrap();
-            }
-            (_, 1 | 2) => {
-                spoilt.lock().unwrap().recv().unwrap();
-                visit.say(success(2).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"));
-            }
-            _ => _ = visit.say(reply(404, r#"{"status":"error","description":"asked, and answered"}"#)),
+        if request.ticket == 1 {
+            both.lock().unwrap().recv().unwrap();
+            visit.say(success(1));
+            spoil(visit);
+            spoilt_now.send(()).unwrap();
+        } else if visit.connection <= 2 {
+            both_came.send(()).unwrap();
+            spoilt.lock().unwrap().recv().unwrap();
+            visit.say(last(&success(2)));
+        } else {
+            visit.say(reply(404, r#"{"status":"error","description":"asked, and answered"}"#));
         }
     });
     let bench = Bench::at(&peer);
@@ -57,14 +57,14 @@ fn then_meet_an_idle_connection(spoil: impl Fn(crate::support::peer::Visit) + Se
 
 #[test]
 fn f30_idle_connection_closed_before_the_request() {
-    let (bench, peer) = then_meet_an_idle_connection(drop);
+    let (bench, peer) = meet_idle_connection(drop);
     assert_eq!(bench.counts(1), [2, 1, 0, 0, 0, 0], "not sent into nothing, so nothing is in doubt");
     assert_eq!((peer.connections(), peer.requests().len()), (3, 3));
 }
 
 #[test]
 fn f30_connection_idle_for_long() {
-    let peer = Peer::start(|visit| visit.serve());
+    let peer = Peer::start(Visit::serve);
     let bench = Bench::at(&peer);
     bench.rows(1..=2);
     // The second row goes after three seconds; a desk may well be closing the connection by then.
@@ -100,9 +100,11 @@ fn f35_half_a_2xx_body() {
     // Whole to the eye, but for the length or the last chunk that it was announced with.
     let body = r#"{"status":"success","ticket_id":"100"}"#;
     let long = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 1);
-    let chunk = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n", body.len());
+    let chunk =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n", body.len());
     let reset = Reply::raw(long.clone(), Then::Reset);
-    let lost = [Reply::half_body(), Reply::raw(long.clone(), Then::Close), reset, Reply::raw(chunk, Then::Close)];
+    let lost =
+        [Reply::half_body(), Reply::raw(long.clone(), Then::Close), reset, Reply::raw(chunk, Then::Close)];
     doubts(lost.map(|reply| (reply, "connection lost")));
     doubts([(Reply::raw(long, Then::Hold), "timeout")]);
     // Without a length the end of the stream is the end of the body, and half of it is no JSON.
@@ -138,7 +140,7 @@ fn f46_408_on_a_reused_connection() {
 #[test]
 fn f48_response_nobody_asked_for_on_an_idle_connection() {
     for stray in [success(2), reply(408, ""), success(1), "noise".to_owned()] {
-        let (bench, peer) = then_meet_an_idle_connection(move |mut visit| {
+        let (bench, peer) = meet_idle_connection(move |mut visit| {
             visit.say(&stray);
             // The connection is dropped for it.
             assert!(!visit.await_bytes());

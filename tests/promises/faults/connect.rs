@@ -7,7 +7,7 @@ use std::time::Duration;
 use deskload::error::{EXIT_DONE, EXIT_EARLY, EXIT_USAGE};
 use deskload::sandbox::PATH;
 
-use crate::support::peer::tls_file;
+use crate::support::peer::{Visit, tls_file};
 use crate::support::{Bench, Output, Peer};
 
 /// How often an attempt ended before anything was sent, by what the program says with `-vv`.
@@ -17,7 +17,8 @@ fn times_not_sent(said: &Output) -> usize {
 
 /// Every row is pending, no attempt counts, and it was tried more than once.
 fn never_left(bench: &Bench, ended: Output, rows: u64) {
-    let ended = ended.code(EXIT_EARLY).says("the desk does not answer").says("to go on: deskload run rows.csv");
+    let ended =
+        ended.code(EXIT_EARLY).says("the desk does not answer").says("to go on: deskload run rows.csv");
     assert!(times_not_sent(&ended) >= 2, "tried again:\n{}", ended.stderr);
     assert_eq!(bench.counts(1), [0, 0, 0, 0, 0, rows]);
     assert_eq!(bench.summary(1)["attempts"], 0, "no byte left");
@@ -64,7 +65,7 @@ fn f28_connect_timeout() {
     let mut program = bench.start(&[&args[..], &["--patience", "2m"]].concat());
     program.await_stderr(r#"verdict="not sent""#);
     drop(in_the_queue);
-    let peer = Peer::listen(listener, |visit| visit.serve());
+    let peer = Peer::listen(listener, Visit::serve);
     program.finish().code(EXIT_DONE);
     assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
     assert_eq!(bench.summary(1)["attempts"], 3, "what was never sent is no attempt");

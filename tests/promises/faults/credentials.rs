@@ -25,7 +25,8 @@ fn f42_authentication_text_at_the_start() {
 fn f42_authentication_text_in_any_status_among_successes() {
     let statuses = [200, 201, 302, 400, 401, 403, 404, 500];
     let fates = statuses.into_iter().zip(1..);
-    let fate = |(status, request): (u16, u64)| Fate::new(When::Request(2 * request), Reply::error(status, REFUSED));
+    let fate =
+        |(status, request): (u16, u64)| Fate::new(When::Request(2 * request), Reply::error(status, REFUSED));
     let bench = Bench::scripted(fates.map(fate).collect::<Vec<_>>());
     bench.rows(1..=20);
     for applied in 1..=statuses.len() as u64 {

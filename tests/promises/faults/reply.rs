@@ -107,7 +107,10 @@ fn f43_refusals() {
         (Reply::status(413), "the desk answered 413"),
         (Reply::status(415), "the desk answered 415"),
         (Reply::status(422), "the desk answered 422"),
-        (Reply::status(404).header("content-type", "text/html").body("<h1>Not Found</h1>"), "the desk answered 404"),
+        (
+            Reply::status(404).header("content-type", "text/html").body("<h1>Not Found</h1>"),
+            "the desk answered 404",
+        ),
     ]);
 }
 

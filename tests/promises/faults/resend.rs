@@ -3,7 +3,7 @@
 
 use deskload::error::EXIT_ATTENTION;
 
-use crate::support::peer::{Visit, reply, success};
+use crate::support::peer::{Visit, last, reply, success};
 use crate::support::{Bench, Peer};
 
 /// What becomes of a request once it is there.
@@ -62,8 +62,7 @@ fn script(mut visit: Visit) {
         match request.ticket % 4 {
             1 => _ = visit.say(success(request.ticket)),
             3 => {
-                let closing = "\r\nconnection: close\r\n\r\n";
-                visit.say(success(request.ticket).replacen("\r\n\r\n", closing, 1));
+                visit.say(last(&success(request.ticket)));
                 return;
             }
             _ => match ENDS[case].befall(visit) {

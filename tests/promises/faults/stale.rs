@@ -83,10 +83,13 @@ impl Lane {
         let peer = Peer::start(move |visit| one_try(visit, &aim));
         let name = format!("{round}-{lane}");
         let (url, journal) = (peer.url(), format!("{name}.sqlite3"));
-        let program = bench.start(&[
-            ["run", "rows.csv", "--url", &url, "--journal", &journal, "--report-dir", &name].as_slice(),
-            &["--rate", "100/s", "--burst", "1", "--concurrency", "1", "--max-failures", "100%", "-vv"],
-        ].concat());
+        let program = bench.start(
+            &[
+                ["run", "rows.csv", "--url", &url, "--journal", &journal, "--report-dir", &name].as_slice(),
+                &["--rate", "100/s", "--burst", "1", "--concurrency", "1", "--max-failures", "100%", "-vv"],
+            ]
+            .concat(),
+        );
         Self { name, peer, program }
     }
 
