@@ -160,14 +160,18 @@ fn expect_one(changed: usize, row: u64, what: &str) -> Result<(), Error> {
     )))
 }
 
+/// How an intent marks its row until the outcome. The control of `tests/torture` is compiled with this cfg, which no
+/// feature and no ordinary build can set: an intent leaves no mark there, so that a kill must lead to repeats.
+const MARK: State = if cfg!(deskload_control = "no-intents") { State::Pending } else { State::Sending };
+
 /// (no entry), pending → sending; in doubt → sending, if a person said so.
 fn grant(tx: &Transaction<'_>, run: RunKey, intent: &Intent, tally: &mut Tally) -> Checked {
     let changed = if intent.resend {
         tally.moved(State::InDoubt, State::Sending, 1);
-        tx.prepare_cached("UPDATE row SET state = 0 WHERE key = ?1 AND state = 5")?
-            .execute([run.key(intent.row)])?
+        tx.prepare_cached("UPDATE row SET state = ?2 WHERE key = ?1 AND state = 5")?
+            .execute(params![run.key(intent.row), MARK.code()])?
     } else {
-        enter(tx, run, intent, State::Sending)?
+        enter(tx, run, intent, MARK)?
     };
     Ok(expect_one(changed, intent.row, "sent"))
 }
@@ -243,8 +247,11 @@ fn settle(tx: &Transaction<'_>, run: RunKey, outcome: &Outcome, tally: &mut Tall
 }
 
 fn leave_sending(tx: &Transaction<'_>, run: RunKey, row: u64, to: State) -> rusqlite::Result<usize> {
-    tx.prepare_cached("UPDATE row SET state = ?2 WHERE key = ?1 AND state = 0")?
-        .execute(params![run.key(row), to.code()])
+    tx.prepare_cached("UPDATE row SET state = ?2 WHERE key = ?1 AND state = ?3")?.execute(params![
+        run.key(row),
+        to.code(),
+        MARK.code()
+    ])
 }
 
 /// Writes why a row stands as it does.
