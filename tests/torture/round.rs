@@ -185,7 +185,7 @@ impl Round<'_> {
         self.account = Account::read(&self.place.state(), &self.place.folder.join("copy"))?;
         if end.is_killed() {
             let when = self.place_in_life(args[0], moment, &end, &before, requests);
-            self.tally.killed(when, self.sending());
+            self.tally.killed(when, self.sending(), self.in_doubt_max());
         }
         end_is_allowed(&end)?;
         Ok(end)
@@ -193,6 +193,11 @@ impl Round<'_> {
 
     fn sending(&self) -> usize {
         self.account.as_ref().map_or(0, |account| account.count(State::Sending))
+    }
+
+    /// What a kill puts in doubt at most.
+    const fn in_doubt_max(&self) -> usize {
+        2 * self.plan.concurrency
     }
 
     /// Where in its life the program was killed.
@@ -228,7 +233,7 @@ impl Round<'_> {
         };
         account.is_sound()?;
         rules::nothing_imagined(account, &self.evidence)?;
-        let (sending, bound) = (self.sending(), 2 * self.plan.concurrency);
+        let (sending, bound) = (self.sending(), self.in_doubt_max());
         if sending > bound {
             return Err(Breach::other(format!("{sending} rows are on their way after a kill, over {bound}")));
         }

@@ -32,11 +32,11 @@ impl Words {
         self.asked_for.get(&index).is_some_and(|requests| requests.contains(&request))
     }
 
-    /// Whether a person had a row sent again that the desk had: then it may stand and come as it will.
+    /// Whether a person wants a row sent again that the desk had: then it may stand and come as it will.
     fn repeated(&self, evidence: &Evidence, index: usize) -> bool {
-        let requests = &evidence.rows[index];
-        let first = requests.iter().position(|request| request.applied);
-        first.is_some_and(|first| (first + 1..requests.len()).any(|request| self.allows(index, request)))
+        let first = evidence.rows[index].iter().position(|request| request.applied);
+        let asked_for = self.asked_for.get(&index).and_then(|requests| requests.last().copied());
+        first.zip(asked_for).is_some_and(|(first, asked_for)| asked_for > first)
     }
 }
 

@@ -63,9 +63,9 @@ pub(crate) struct Tally {
     rows: u64,
     applied: u64,
     requests: u64,
-    /// Rows on their way when the program was killed: the most, and of how many kills.
-    on_their_way_max: usize,
-    left_rows_behind: u64,
+    /// Kills that left rows on their way, and the most of them beside what is allowed.
+    left_rows: u64,
+    most_left: (usize, usize),
     repeats: u64,
     lost: u64,
     others: u64,
@@ -82,8 +82,8 @@ impl Tally {
             rows: 0,
             applied: 0,
             requests: 0,
-            on_their_way_max: 0,
-            left_rows_behind: 0,
+            left_rows: 0,
+            most_left: (0, 1),
             repeats: 0,
             lost: 0,
             others: 0,
@@ -92,10 +92,14 @@ impl Tally {
 }
 
 impl Tally {
-    pub(crate) fn killed(&mut self, when: When, on_their_way: usize) {
+    /// A kill, with so many rows on their way of those that may be.
+    pub(crate) fn killed(&mut self, when: When, left: usize, allowed: usize) {
         *self.kills.entry(when).or_default() += 1;
-        self.on_their_way_max = self.on_their_way_max.max(on_their_way);
-        self.left_rows_behind += u64::from(on_their_way > 0);
+        self.left_rows += u64::from(left > 0);
+        let (most, of) = self.most_left;
+        if left * of > most * allowed {
+            self.most_left = (left, allowed);
+        }
     }
 
     /// A round that came to its end.
@@ -151,12 +155,13 @@ impl Tally {
         let places: Vec<String> =
             self.kills.iter().map(|(when, kills)| format!("{} {kills}", when.as_str())).collect();
         format!(
-            "{}\n  kills: {}\n  {} of them left rows on their way, at most {}; the bound of twice --concurrency was kept \
-             each time\n  {} rows, {} applied",
+            "{}\n  kills: {}\n  {} of them left rows on their way, at most {} where {} are allowed\n  \
+             {} rows in finished rounds, {} applied",
             self.line(),
             places.join(", "),
-            self.left_rows_behind,
-            self.on_their_way_max,
+            self.left_rows,
+            self.most_left.0,
+            self.most_left.1,
             self.rows,
             self.applied
         )
