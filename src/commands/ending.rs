@@ -35,12 +35,10 @@ pub(super) fn finish(
     let waits_for = ended.waits_for;
     let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
-    // Where an end is noted already, this invocation has sent nothing, and the time stays true.
-    let noted = match run.ended_ms {
-        None => journal.end_invocation(run.key, now_ms(), exit_code),
-        Some(_) => Ok(()),
-    };
-    let noted = noted.and_then(|()| reload(journal, &run));
+    // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may
+    // have changed what there is to look at since.
+    let ended_ms = run.ended_ms.unwrap_or_else(now_ms);
+    let noted = journal.end_invocation(run.key, ended_ms, exit_code).and_then(|()| reload(journal, &run));
     let written = noted
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))

@@ -42,6 +42,19 @@ fn each_word_settles_the_rows_that_it_names() {
 }
 
 #[test]
+fn a_run_that_finds_every_doubt_settled_says_so_in_its_summary() {
+    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).applied()]);
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    let finished_at = bench.summary(1)["finished_at"].clone();
+    bench.run(&["resolve", "--applied"]).code(EXIT_DONE);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("nothing left to do");
+    let summary = bench.summary(1);
+    assert_eq!(summary["exit_code"], EXIT_DONE, "as the command that wrote it: {summary}");
+    assert_eq!(summary["finished_at"], finished_at, "nothing was sent since");
+}
+
+#[test]
 fn without_rows_it_settles_all_that_are_in_doubt() {
     let bench = doubts();
     bench.run(&["resolve", "--skip"]).code(EXIT_DONE).says("3 rows in doubt, now skipped");
