@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::breach::Breach;
 
-/// Compares the reports in `folder` with the account and, where it is given, with the exit code of the sending.
-pub(crate) fn agrees(folder: &Path, account: &Account, exit_code: Option<i32>) -> Result<(), Breach> {
+/// Compares the reports in `folder` with the account and with the exit code of the invocation that wrote them.
+pub(crate) fn agrees(folder: &Path, account: &Account, exit_code: u8) -> Result<(), Breach> {
     let text = fs::read_to_string(folder.join("summary.json"))
         .map_err(|error| Breach::other(format!("there is no summary: {error}")))?;
     let summary: Value = serde_json::from_str(&text)
@@ -26,10 +26,10 @@ pub(crate) fn agrees(folder: &Path, account: &Account, exit_code: Option<i32>) -
         && told("in_doubt") == counted(State::InDoubt)
         && told("skipped") == counted(State::Skipped)
         && summary["attempts"].as_u64() == Some(account.attempts)
-        && exit_code.is_none_or(|code| summary["exit_code"].as_i64() == Some(code.into()));
+        && summary["exit_code"].as_u64() == Some(exit_code.into());
     if !is_same {
         return Err(Breach::other(format!(
-            "summary.json is not the account's (exit code {exit_code:?}): {text}"
+            "summary.json is not the account's (exit code {exit_code}): {text}"
         )));
     }
     for (name, states) in
