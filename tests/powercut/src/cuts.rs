@@ -18,7 +18,7 @@ use crate::truth::History;
 const GENERATIONS: usize = 3;
 
 /// The first life is cut at every write that qualifies, the others at so many, drawn.
-const CUTS_A_TAPE: usize = 60;
+const CUTS_A_TAPE: usize = 40;
 
 /// A torn end may have nothing new in it; drawn again until it has.
 const TEARS: usize = 40;
@@ -84,7 +84,9 @@ pub(crate) fn run(plan: Plan) -> Found {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     {
                         let all = all.lock().unwrap();
-                        if all.tally.cuts >= plan.cuts || all.broken_lives >= plan.enough {
+                        // A life that cannot be cut off at such a place at all must not be sought for ever.
+                        let is_over = all.tally.cuts >= plan.cuts || seed >= plan.cuts;
+                        if is_over || all.broken_lives >= plan.enough {
                             return;
                         }
                     }

@@ -59,9 +59,11 @@ pub(crate) struct Life {
     pub(crate) rng: Rng,
     pub(crate) habit: Habit,
     pub(crate) concurrency: usize,
+    /// Long enough for a checkpoint in the midst of sending.
+    is_long: bool,
     /// So many commits a session.
-    pub(crate) commits: usize,
-    /// How long the desk's words may be: long ones fill the log, and a checkpoint comes in the midst of sending.
+    commits: usize,
+    /// How long the desk's words may be: long ones fill the log.
     pub(crate) words_max: usize,
     folder: PathBuf,
     pub(crate) history: History,
@@ -77,12 +79,13 @@ impl Life {
         start: Image,
         history: History,
     ) -> Result<Lived, Error> {
-        let is_long = rng.u8(..5) == 0;
+        let is_long = concurrency >= 4 && rng.u8(..3) == 0;
         let mut life = Self {
             habit,
             concurrency,
-            commits: if is_long { rng.usize(100..160) } else { rng.usize(4..24) },
-            words_max: if is_long { 1_500 } else { 200 },
+            is_long,
+            commits: if is_long { rng.usize(50..120) } else { rng.usize(4..24) },
+            words_max: if is_long { 12_000 } else { 200 },
             folder: folder.to_owned(),
             history,
             rng,
@@ -182,7 +185,9 @@ impl Life {
     fn input(&mut self) -> (String, Vec<Option<State>>) {
         let mut text = "ticket_id,staff\n".to_owned();
         let mut rows = Vec::new();
-        let count = self.rng.usize(1..self.commits * self.concurrency + 2);
+        let rows_max = self.commits * self.concurrency;
+        let rows_min = if self.is_long { rows_max / 2 } else { 1 };
+        let count = self.rng.usize(rows_min..=rows_max);
         for row in 1..=count {
             let is_invalid = self.rng.u32(..INVALID_EVERY) == 0;
             rows.push(is_invalid.then_some(State::Invalid));
