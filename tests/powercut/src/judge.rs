@@ -15,7 +15,7 @@ use deskload::journal::writer::Writer;
 use deskload::spooled::{self, Spooled};
 use rusqlite::Connection;
 
-use crate::life::{desk, state_folder};
+use crate::life::{self, desk, state_folder};
 use crate::session;
 use crate::tape::{Image, JOURNAL};
 use crate::truth::{Held, HeldRun, History};
@@ -39,6 +39,8 @@ pub(crate) enum What {
     Refused,
     /// More rows in doubt than one cut may cost.
     Doubts,
+    /// The account file has forgotten a start, and would take an older journal for the newest.
+    Forgotten,
     /// A run cannot be gone on with, because its rows are gone.
     Spool,
 }
@@ -91,6 +93,10 @@ pub(crate) fn judge(case: &Case<'_>, folder: &Path) -> Result<Survived, Vec<Brea
 
 fn recover(case: &Case<'_>, folder: &Path, breaches: &mut Vec<Breach>) -> Result<Survived, Error> {
     let path = folder.join(JOURNAL);
+    let (known, started) = (life::epoch(folder), case.history.epoch(case.cut));
+    if known < started {
+        breaches.push((What::Forgotten, format!("start {started} is forgotten, {known} is known")));
+    }
     let mut account = AccountLock::acquire(&state_folder(folder), &desk())?;
     let mut journal = Journal::open(&path)?;
     account.confirm(&mut journal, &desk(), false)?;

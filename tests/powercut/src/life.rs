@@ -6,6 +6,7 @@
 //! The desk answers in the same moment; what counts here is when its answers, and the intents before them, are on
 //! disk.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use deskload::error::Error;
@@ -47,6 +48,14 @@ pub(crate) fn desk() -> DeskId {
 /// Where the account file lies in a life's folder.
 pub(crate) fn state_folder(folder: &Path) -> PathBuf {
     folder.join("state")
+}
+
+/// The last start that the account file knows of; none without a record.
+pub(crate) fn epoch(folder: &Path) -> u64 {
+    let Ok(accounts) = fs::read_dir(state_folder(folder).join("accounts")) else { return 0 };
+    let text: String = accounts.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let digits = text.split("\"epoch\":").nth(1).unwrap_or_default();
+    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or_default()
 }
 
 /// A part of a life, ready to be cut off anywhere.
@@ -120,6 +129,7 @@ impl Life {
             listen::use_normal(&mut journal);
         }
         self.unchanged(|| account.confirm(&mut journal, &desk(), false))?;
+        self.history.started(tape::position(), epoch(&self.folder));
         let (recovered, found) = self.history.now().recovered();
         assert_eq!(self.transaction(recovered, || journal.recover(&desk()))?, found);
         spooled::sweep(&mut journal)?;

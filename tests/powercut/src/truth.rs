@@ -73,6 +73,8 @@ pub(crate) struct History {
     requests: BTreeMap<Place, Vec<Request>>,
     /// Rows of which a person said that they were applied, and when.
     said: BTreeMap<Place, usize>,
+    /// When the account file was told of a start, and of which.
+    starts: Vec<(usize, u64)>,
 }
 
 impl History {
@@ -106,6 +108,16 @@ impl History {
     /// A person says that the desk has it, in a transaction that begins now.
     pub(crate) fn say_applied(&mut self, place: Place, began: usize) {
         self.said.entry(place).or_insert(began);
+    }
+
+    /// The account file knows of this start now.
+    pub(crate) fn started(&mut self, at: usize, epoch: u64) {
+        self.starts.push((at, epoch));
+    }
+
+    /// The last start that the account file must know of.
+    pub(crate) fn epoch(&self, cut: usize) -> u64 {
+        self.starts.iter().rev().find(|(at, _)| *at <= cut).map_or(0, |(_, epoch)| *epoch)
     }
 
     /// How many transactions were acknowledged, and whether one more was under way.
@@ -148,6 +160,7 @@ impl History {
         }
         self.said.retain(|_, said| *said <= cut && *said < end);
         self.said.values_mut().for_each(|said| *said = 0);
+        self.starts = vec![(0, self.epoch(cut))];
         let held = self.held.swap_remove(done);
         Self { held: vec![held], spans: Vec::new(), ..self }
     }
