@@ -180,7 +180,8 @@ impl<'a> Disk<'a> {
         left
     }
 
-    /// What becomes of each sector of a file that was written and not synced.
+    /// What becomes of each sector of a file that was written and not synced. Where one sector is singled out, it is
+    /// one of the log, if anything of the log is pending.
     fn fates(
         &self,
         luck: Luck,
@@ -189,41 +190,32 @@ impl<'a> Disk<'a> {
         sector: usize,
         rng: &mut Rng,
     ) -> BTreeMap<usize, Fate> {
-        let is_journal = name == JOURNAL;
-        // The one sector is one of the log, if anything of it is pending: it is where most is written.
-        let log_pends =
-            is_journal && self.names.iter().any(|(other, _)| self.pends(other) && *other != JOURNAL);
-        let victim = (!written.is_empty() && !log_pends)
-            .then(|| *written.keys().nth(rng.usize(..written.len())).unwrap());
-        let tear = |rng: &mut Rng| {
-            is_sqlite(name).then_some((rng.usize(1..sector), if rng.bool() { End::Head } else { End::Tail }))
-        };
-        let mut fates = BTreeMap::new();
-        for (&at, &versions) in written {
+        let in_log = |other: &str| is_sqlite(other) && other != JOURNAL && self.pends(other);
+        let has_victim =
+            !written.is_empty() && (name != JOURNAL || !self.names.keys().any(|name| in_log(name)));
+        let victim = has_victim.then(|| *written.keys().nth(rng.usize(..written.len())).unwrap());
+        let fates = written.iter().map(|(&at, &versions)| {
             let is_victim = victim == Some(at);
-            let whole = |versions| Fate { versions, torn: None };
-            let fate = match luck {
-                Luck::Nothing => whole(0),
-                Luck::OnlyOne if is_victim => whole(versions),
-                Luck::OnlyOne => whole(0),
+            let (over, may_tear) = match luck {
+                Luck::Nothing => (0, false),
+                Luck::OnlyOne => (if is_victim { versions } else { 0 }, false),
                 Luck::AllButOne | Luck::TornLog if is_victim => {
-                    let torn = if rng.bool() || matches!(luck, Luck::TornLog) { tear(rng) } else { None };
-                    Fate { versions: versions - 1, torn }
+                    (versions - 1, matches!(luck, Luck::TornLog) || rng.bool())
                 }
-                Luck::Everything | Luck::AllButOne | Luck::TornLog => whole(versions),
                 Luck::Percent(percent) if rng.u8(..100) >= percent => {
-                    let over = rng.usize(..versions);
-                    Fate { versions: over, torn: if rng.u8(..4) == 0 { tear(rng) } else { None } }
+                    (rng.usize(..versions), rng.u8(..4) == 0)
                 }
-                Luck::Percent(_) => whole(versions),
+                _ => (versions, false),
             };
-            fates.insert(at, fate);
-        }
-        fates
+            let tears = may_tear && is_sqlite(name);
+            let torn = tears.then(|| (rng.usize(1..sector), if rng.bool() { End::Head } else { End::Tail }));
+            (at, Fate { versions: over, torn })
+        });
+        fates.collect()
     }
 
     /// Whether the file of this name has anything that was not synced.
-    pub(crate) fn pends(&self, name: &str) -> bool {
+    fn pends(&self, name: &str) -> bool {
         let newest = self.names.get(name).and_then(|versions| *versions.last()?);
         newest.is_some_and(|id| !self.files[&id].pending.is_empty())
     }

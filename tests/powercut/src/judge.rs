@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use deskload::error::Error;
+use deskload::input::Record;
 use deskload::journal::Journal;
 use deskload::journal::account::AccountLock;
 use deskload::journal::state::{Ending, State};
@@ -202,7 +203,7 @@ fn look_at_spools(journal: &Journal, found: &Held, breaches: &mut Vec<Breach>) {
             let read = Spooled::open(journal, &run).and_then(|spooled| {
                 let mut spooled =
                     spooled.ok_or_else(|| Error::Machine("the run names no spool".to_owned()))?;
-                spooled.at(journal, row as u64 + 1).map(|record| record.number())
+                spooled.at(journal, row as u64 + 1).map(Record::number)
             });
             if let Err(error) = read {
                 breaches.push((What::Spool, error.to_string()));

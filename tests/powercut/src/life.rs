@@ -6,6 +6,7 @@
 //! The desk answers in the same moment; what counts here is when its answers, and the intents before them, are on
 //! disk.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -202,7 +203,7 @@ impl Life {
             let is_invalid = self.rng.u32(..INVALID_EVERY) == 0;
             rows.push(is_invalid.then_some(State::Invalid));
             let ticket = if is_invalid { "none".to_owned() } else { row.to_string() };
-            text += &format!("{ticket},ST{row}\n");
+            writeln!(text, "{ticket},ST{row}").unwrap();
         }
         (text, rows)
     }
