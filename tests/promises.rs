@@ -40,6 +40,8 @@ mod leftovers;
 mod mapping;
 #[path = "promises/newer.rs"]
 mod newer;
+#[path = "promises/nginx/mod.rs"]
+mod nginx;
 #[path = "promises/order.rs"]
 mod order;
 #[path = "promises/pause.rs"]

@@ -7,6 +7,7 @@
 mod child;
 mod log;
 pub(crate) mod peer;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 pub(crate) use child::{Output, Started, until};
 pub(crate) use log::Seen;
 pub(crate) use peer::Peer;
+pub(crate) use tools::{must_run, tool};
 
 /// The token of every desk here, long and odd enough to be found wherever it leaks.
 pub(crate) const TOKEN: &str = "canary-8f3a61c2d97b40e5";
