@@ -37,6 +37,8 @@
 pub mod account;
 pub mod fingerprint;
 pub mod later;
+#[cfg(test)]
+mod properties;
 pub mod reader;
 pub mod runs;
 pub mod schema;
