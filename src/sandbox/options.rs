@@ -68,8 +68,9 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
         Some((number, "h")) => (number, 3_600.0),
         Some((_, unit)) => return Err(format!("a rate cannot be counted by {unit:?}: s, min or h")),
     };
-    match number.trim().parse::<f64>() {
-        Ok(count) if count.is_finite() && count > 0.0 => Ok(count / seconds),
+    match number.trim().parse::<f64>().map(|count| count / seconds) {
+        // After the division, which can leave nothing of a very small number.
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
         _ => Err(format!("{text:?} is not a rate: a number over 0, as 50, 50/s or 100/min")),
     }
 }
@@ -119,7 +120,7 @@ mod tests {
             assert!(near(parse_rate(text).unwrap(), rate), "{text}");
         }
         assert!(parse_rate("5/d").unwrap_err().contains("s, min or h"));
-        for text in ["", "0", "-1", "inf", "NaN", "fast"] {
+        for text in ["", "0", "-1", "inf", "NaN", "fast", "5e-324/h"] {
             assert!(parse_rate(text).unwrap_err().contains("not a rate"), "{text}");
         }
     }
