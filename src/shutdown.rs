@@ -98,6 +98,15 @@ impl Shutdown {
     }
 }
 
+/// Turns a file size limit from a kill into an error of the write, for as long as the program runs.
+pub fn outlive_file_size_limits() -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let _context = runtime.enter();
+    // Nobody waits for it: tokio catches it from now on, and never gives the default back.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(|_| ()).map_err(failed)
+}
+
 #[expect(clippy::exit, reason = "the second signal means now; nothing may be waited for")]
 fn leave(signal: Signal) -> ! {
     std::process::exit(Error::Interrupted(signal).exit_code().into())
@@ -107,8 +116,6 @@ struct Signals {
     hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// Never waited for: that it is caught turns a file size limit from a kill into an error of the write.
-    _file_size: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -117,7 +124,6 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -24,6 +24,8 @@ mod crash;
 mod demo;
 #[path = "promises/desk.rs"]
 mod desk;
+#[path = "promises/disk/mod.rs"]
+mod disk;
 #[path = "promises/exit.rs"]
 mod exit;
 #[path = "promises/faults/mod.rs"]
@@ -32,6 +34,10 @@ mod faults;
 mod fixtures;
 #[path = "promises/input.rs"]
 mod input;
+#[path = "promises/journal.rs"]
+mod journal;
+#[path = "promises/killed/mod.rs"]
+mod killed;
 #[path = "promises/known.rs"]
 mod known;
 #[path = "promises/leftovers.rs"]

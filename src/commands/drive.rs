@@ -99,14 +99,29 @@ pub fn drive(
     let Driven { writer, progress, ended, broken } = driven;
     progress.finish();
     if broken {
-        // What is on disk after a failed commit is anybody's guess: leave it to the next start.
-        writer.abandon();
+        // What is on disk after a failed commit is anybody's guess: it is dropped, which leaves it to the next start.
+        drop(writer.close());
         return ended.stopped.map_or(Ok(()), Err);
     }
     let mut journal = writer.close()?;
     let headline = format!("run {}, worked on for {}", run.key.id, duration(began.elapsed()));
     let ended = ending::finish(&mut journal, run, ended, settings, &headline, again);
-    let closed = journal.close();
+    put_away(journal, account, ended)
+}
+
+/// Closes the journal, unless the machine has failed: what is on disk then is left to the next start, as it is.
+pub(super) fn put_away(
+    journal: Journal,
+    account: AccountLock,
+    ended: Result<(), Error>,
+) -> Result<(), Error> {
+    let closed = match ended {
+        Err(Error::Machine(_)) => {
+            drop(journal);
+            Ok(())
+        }
+        _ => journal.close(),
+    };
     drop(account);
     ended.and(closed)
 }

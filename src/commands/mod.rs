@@ -41,12 +41,13 @@ use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::settings::OutputSettings;
+use crate::shutdown;
 use crate::text::thousands;
 use crate::voice::{self, Voice};
 
 /// Does what was typed.
 pub fn dispatch(layered: &Layered) -> Result<(), Error> {
-    let done = obey(layered);
+    let done = shutdown::outlive_file_size_limits().and_then(|()| obey(layered));
     match &done {
         Ok(()) => tracing::info!(exit_code = EXIT_DONE, "ended"),
         Err(error) => tracing::info!(exit_code = error.exit_code(), "ended: {error}"),

@@ -75,9 +75,7 @@ fn end_without_sending(
     let Held { mut journal, account } = held;
     let ended =
         ending::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
-    let closed = journal.close();
-    drop(account);
-    ended.and(closed)
+    drive::put_away(journal, account, ended)
 }
 
 /// Where the bytes come from.

@@ -56,6 +56,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Error;
@@ -100,6 +101,7 @@ impl Journal {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(BUSY_MAX).map_err(failed)?;
+        tidies_up(&conn, false).map_err(failed)?;
         match schema::standing(&conn).map_err(failed)? {
             Standing::New | Standing::Known => {}
             Standing::Newer(version) => {
@@ -156,9 +158,11 @@ impl Journal {
         spool_folder(&self.path)
     }
 
-    /// Closes it with a last checkpoint, so that the next start finds one clean file.
+    /// Closes it with a last checkpoint, so that the next start finds one clean file. One that is dropped instead
+    /// leaves the disk as it is: after a commit has failed, whatever is written on top of it may be written on sand.
     pub fn close(self) -> Result<(), Error> {
         let path = self.path;
+        tidies_up(&self.conn, true).map_err(|error| explain(&path, "close", &error))?;
         self.conn.close().map_err(|(_, error)| explain(&path, "close", &error))
     }
 
@@ -215,9 +219,20 @@ fn make_private(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether closing the last connection copies the write-ahead log into the file.
+fn tidies_up(conn: &Connection, does: bool) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !does).map(|_now| ())
+}
+
 /// Whether the write-ahead log is in use now. Where it cannot be, SQLite says no error but another mode.
 fn use_wal(conn: &Connection) -> rusqlite::Result<bool> {
-    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    let mut change = conn.prepare("PRAGMA journal_mode = WAL")?;
+    let mut answer = change.query([])?;
+    let mut mode = String::new();
+    // To its end: the change is committed, or fails, after its answer.
+    while let Some(row) = answer.next()? {
+        mode = row.get(0)?;
+    }
     Ok(mode.eq_ignore_ascii_case("wal"))
 }
 

@@ -8,7 +8,6 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use futures::future::LocalBoxFuture;
-use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::Journal;
@@ -81,14 +80,6 @@ impl Writer {
             Self::Inline(journal, run) => Commit::Done(journal.commit(*run, &batch)),
             Self::Scripted(script) => Commit::Scripted((script.0)(batch)),
         }
-    }
-
-    /// Ends the thread and leaves the journal as it is on disk: after a commit has failed, whatever is written on
-    /// top of it may be written on sand. The next start recovers.
-    pub fn abandon(self) {
-        let Ok(journal) = self.close() else { return };
-        // Without it, closing the last connection would copy the write-ahead log into the file.
-        let _ = journal.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Ends the thread and gives the journal back.

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP, EXIT_USAGE};
+use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP};
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
 use crate::support::Bench;
 
 #[test]
-fn a_second_process_for_the_account_ends_at_once_and_sends_nothing() {
+fn f21_second_process_for_the_account() {
     let bench = Bench::scripted([Fate::new(When::Request(1), Reply::silence())]);
     bench.rows(1..=3);
     bench.file("other.csv", "ticket_id,subject\n9,other\n");
@@ -43,7 +43,7 @@ fn a_second_process_may_not_settle_doubts_meanwhile() {
 }
 
 #[test]
-fn a_deleted_journal_is_noticed() {
+fn f23_journal_deleted() {
     let bench = Bench::new();
     bench.rows(1..=3);
     bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
@@ -57,7 +57,7 @@ fn a_deleted_journal_is_noticed() {
 }
 
 #[test]
-fn an_older_copy_of_the_journal_is_noticed() {
+fn f23_older_copy_of_the_journal() {
     let bench = Bench::new();
     bench.rows(1..=3);
     bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
@@ -70,34 +70,4 @@ fn an_older_copy_of_the_journal_is_noticed() {
     }
     assert_eq!(bench.desk().requests, 4, "more.csv was not sent again");
     bench.run(&["run", "rows.csv", "--accept-journal"]).code(EXIT_DONE).says("nothing left to do");
-}
-
-#[test]
-fn a_journal_that_is_a_link_or_something_else_is_refused() {
-    let bench = Bench::new();
-    bench.rows(1..=3);
-    std::os::unix::fs::symlink(bench.path("elsewhere"), bench.path("link")).unwrap();
-    bench.run(&["run", "rows.csv", "--journal", "link"]).code(EXIT_MACHINE).says("symbolic link");
-    assert!(!bench.path("elsewhere").exists());
-    let noise = "this is no database, ".repeat(100);
-    bench.file("noise", &noise);
-    bench.run(&["run", "rows.csv", "--journal", "noise"]).code(EXIT_MACHINE).says("left as it is");
-    assert_eq!(bench.read("noise"), noise);
-    assert_eq!(bench.desk().requests, 0);
-}
-
-#[test]
-fn what_is_no_journal_keeps_its_mode() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let bench = Bench::new();
-    bench.rows(1..=3);
-    fs::create_dir(bench.path("folder")).unwrap();
-    bench.file("noise", "this is no database, ".repeat(100));
-    for (name, mode, code) in [("folder", 0o755, EXIT_USAGE), ("noise", 0o644, EXIT_MACHINE)] {
-        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
-        bench.run(&["run", "rows.csv", "--journal", name]).code(code).says("--journal");
-        bench.run(&["status", "--journal", name]).code(code).says("--journal");
-        assert_eq!(fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
-    }
-    assert_eq!(bench.desk().requests, 0);
 }

@@ -7,7 +7,7 @@ use deskload::sandbox::options::Latency;
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
-use crate::support::{Bench, files, until};
+use crate::support::Bench;
 
 /// Twenty kills in release, eight where the program is slower; `DESKLOAD_TEST_KILLS` says another number.
 fn kills() -> u64 {
@@ -74,25 +74,6 @@ fn no_update_is_applied_twice_however_often_the_program_is_killed() {
 }
 
 #[test]
-fn a_kill_before_the_first_row_leaves_a_clean_start() {
-    let bench = Bench::new();
-    bench.rows(1..=300);
-    for sign in [bench.path("deskload"), bench.journal(), bench.path("deskload/journal.sqlite3.spool")] {
-        let mut program = bench.start(&["run", "rows.csv", "--rate", "1/s"]);
-        until("the program's first steps", || sign.exists() || program.has_ended());
-        program.signal(Signal::KILL);
-        program.finish();
-    }
-    let before = bench.desk().requests;
-    assert!(before < 30, "they were killed early: {before}");
-    let last = bench.run(&["run", "rows.csv"]);
-    let [applied, _, _, in_doubt, ..] = bench.counts(1);
-    assert_eq!(applied + in_doubt, 300);
-    last.code(if in_doubt == 0 { EXIT_DONE } else { EXIT_ATTENTION });
-    assert_eq!(bench.judge().applied_twice, 0);
-}
-
-#[test]
 fn the_status_of_a_killed_run_says_so() {
     let bench = slow_desk();
     bench.rows(1..=500);
@@ -104,30 +85,6 @@ fn the_status_of_a_killed_run_says_so() {
     program.finish();
     let killed = bench.run(&["status"]).code(EXIT_DONE);
     assert!(killed.stdout.contains("cut off"), "{}", killed.stdout);
-}
-
-#[test]
-fn a_kill_with_the_last_rows_on_their_way_is_told_and_reported_by_the_next_start() {
-    let bench = Bench::scripted([Fate::new(When::Request(3), Reply::silence())]);
-    bench.rows(1..=3);
-    let mut program = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m"]);
-    bench.await_requests(&mut program, 3);
-    program.signal(Signal::KILL);
-    program.finish().code_none();
-    assert!(!bench.path("deskload-reports/run-1/summary.json").exists());
-    let next = bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
-    next.says("run-1/in-doubt.csv").says("run-1/summary.json").says("deskload resolve 1 --applied");
-    // The answer before the last may have been on its way to the disk.
-    let [applied, 0, 0, in_doubt, 0, 0] = bench.counts(1) else { panic!("{:?}", bench.counts(1)) };
-    assert!(in_doubt >= 1 && applied + in_doubt == 3);
-    assert_eq!(bench.read("deskload-reports/run-1/in-doubt.csv").lines().count() as u64, 1 + in_doubt);
-    let summary = bench.summary(1);
-    assert_eq!(summary["exit_code"], EXIT_ATTENTION);
-    assert!(summary["finished_at"].is_string(), "{summary}");
-    let spools = files(&bench.path("deskload/journal.sqlite3.spool"));
-    assert_eq!(spools.len(), 1);
-    assert!(!std::fs::read_to_string(&spools[0]).unwrap().contains("row 1\n"), "cut down");
-    assert_eq!(bench.desk().requests, 3, "nothing was sent again");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn an_input_without_ticket_id_or_without_a_header_is_refused() {
 }
 
 #[test]
-fn an_unclosed_quote_is_named_by_the_line_where_it_opened() {
+fn f58_unclosed_quote() {
     let bench = Bench::new();
     let text = "ticket_id,subject\n1,a\n2,\"never closed\n3,c\n4,d\n";
     refused(&bench, "a.csv", text, &["line 3, column", "never closed"]);
@@ -66,7 +66,7 @@ fn a_record_over_one_mebibyte_is_refused() {
 }
 
 #[test]
-fn bad_rows_are_reported_and_the_others_go_on() {
+fn f59_rows_that_are_ragged_or_no_text() {
     let bench = Bench::new();
     bench.file(
         "rows.csv",
@@ -164,7 +164,7 @@ fn tabs_and_other_delimiters_are_read() {
 }
 
 #[test]
-fn nothing_is_sent_before_the_whole_input_was_read() {
+fn f58_unclosed_quote_at_the_end_of_a_long_file() {
     let bench = Bench::new();
     bench.file("rows.csv", csv(1..=20_000) + "20001,\"open\n");
     bench.run(&["run", "rows.csv"]).code(EXIT_INPUT).says("line 20002");

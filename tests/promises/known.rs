@@ -90,7 +90,7 @@ fn again_starts_anew_or_goes_on_with_what_again_began() {
 }
 
 #[test]
-fn the_same_night_after_another_night_is_a_new_run() {
+fn f66_same_night_again_after_another() {
     let bench = Bench::new();
     bench.file("a.csv", "ticket_id,staff\n7,ST1\n");
     bench.file("b.csv", "ticket_id,staff\n7,ST2\n");
@@ -104,7 +104,7 @@ fn the_same_night_after_another_night_is_a_new_run() {
 }
 
 #[test]
-fn new_bytes_from_the_same_path_are_a_new_run_that_names_the_old_one() {
+fn f24_input_changed_under_an_unfinished_run() {
     let bench = unfinished();
     bench.file("rows.csv", "ticket_id,subject\n9,new\n");
     bench.run(&["run", "rows.csv"]).code(EXIT_DONE).says("deskload resume 1");
@@ -114,7 +114,7 @@ fn new_bytes_from_the_same_path_are_a_new_run_that_names_the_old_one() {
 }
 
 #[test]
-fn edits_to_the_input_do_not_reach_a_run() {
+fn f64_input_edited_or_removed_between_invocations() {
     let bench = unfinished();
     bench.file("rows.csv", "ticket_id,subject\n3,edited\n4,edited\n5,edited\n6,edited\n");
     bench.run(&["resume", "1"]).code(EXIT_DONE);

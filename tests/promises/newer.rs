@@ -79,7 +79,7 @@ fn a_failed_row_waits_for_a_newer_row_in_doubt() {
 }
 
 #[test]
-fn a_failures_file_from_an_old_night_never_overwrites_newer_data() {
+fn f66_failures_file_from_an_old_night() {
     let bench = refusing(2);
     bench.file("monday.csv", "ticket_id,staff\n1,A\n2,A\n");
     bench.file("tuesday.csv", "ticket_id,staff\n1,B\n2,B\n");
@@ -105,7 +105,7 @@ fn a_failures_file_whose_row_was_retried_meanwhile_sends_nothing_twice() {
 }
 
 #[test]
-fn the_in_doubt_file_as_a_new_input_waits_with_the_old_rows_and_sends_nothing_twice() {
+fn f65_in_doubt_file_or_corrected_original_as_a_new_input() {
     let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).applied()]);
     bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n");
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
@@ -172,7 +172,7 @@ fn a_custom_field_is_the_same_however_its_id_is_cased() {
 }
 
 #[test]
-fn an_older_run_that_goes_on_does_not_overwrite_what_a_newer_one_has_set() {
+fn f24_older_run_resumed_after_a_newer_one() {
     let away = Reply::status(429).header("retry-after", "7200");
     let bench = Bench::scripted([Fate::new(When::Request(2), away)]);
     bench.file("old.csv", "ticket_id,staff\n1,A\n2,A\n3,A\n");

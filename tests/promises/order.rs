@@ -22,7 +22,7 @@ fn tickets(rows: u64) -> Vec<u64> {
 }
 
 #[test]
-fn every_row_is_applied_once_and_in_file_order_for_each_ticket() {
+fn f60_same_ticket_in_file_order() {
     let bench = Bench::new();
     let tickets = tickets(many());
     bench.rows(tickets.iter().copied());
@@ -42,7 +42,7 @@ fn every_row_is_applied_once_and_in_file_order_for_each_ticket() {
 }
 
 #[test]
-fn rows_of_one_ticket_go_one_at_a_time() {
+fn f60_same_ticket_one_at_a_time() {
     // The desk notes a request when it arrives, and answers 30 ms later: whoever waits for the answer before
     // the ticket's next row cannot be sooner.
     let wait = Duration::from_millis(30);

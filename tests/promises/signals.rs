@@ -29,22 +29,22 @@ fn drains(signal: Signal, code: u8) {
 }
 
 #[test]
-fn ctrl_c_drains() {
+fn f51_ctrl_c_once() {
     drains(Signal::INT, EXIT_INTERRUPT);
 }
 
 #[test]
-fn sigterm_drains() {
+fn f52_sigterm() {
     drains(Signal::TERM, EXIT_TERMINATE);
 }
 
 #[test]
-fn sighup_drains() {
+fn f52_sighup() {
     drains(Signal::HUP, EXIT_HANGUP);
 }
 
 #[test]
-fn the_second_signal_leaves_at_once_with_the_row_in_doubt() {
+fn f51_ctrl_c_twice() {
     // Draining would take ten minutes: whoever waits for it here is found to hang.
     let bench = Bench::scripted([Fate::new(When::Request(1), Reply::silence()).applied()]);
     bench.rows(1..=3);
@@ -76,7 +76,7 @@ fn a_signal_while_the_input_is_read_leaves_no_run_behind() {
 }
 
 #[test]
-fn a_closed_output_does_not_stop_a_run() {
+fn f53_standard_output_closed() {
     let bench = Bench::new();
     bench.rows(1..=200);
     bench.shell("\"$DESKLOAD\" run rows.csv >&- 2>&-", None).code(EXIT_DONE);

@@ -114,6 +114,11 @@ impl Started {
         prlimit(Some(self.pid()), Resource::Nofile, Rlimit { current, ..ours }).unwrap();
     }
 
+    /// Sets a limit of what it may use, from now on.
+    pub(crate) fn limit(&self, resource: Resource, most: u64) {
+        prlimit(Some(self.pid()), resource, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
+    }
+
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

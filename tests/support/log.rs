@@ -13,7 +13,6 @@ pub(crate) struct Seen {
     pub(crate) ticket: u64,
     pub(crate) subject: String,
     pub(crate) change: Value,
-    pub(crate) status: u64,
     /// Whether the change took effect.
     pub(crate) applied: bool,
 }
@@ -26,7 +25,6 @@ pub(super) fn read(log: &Path) -> Vec<Seen> {
             at: line["at"].as_f64().unwrap(),
             ticket: line["ticket"].as_u64().unwrap_or(0),
             subject: line["change"]["subject"].as_str().unwrap_or_default().to_owned(),
-            status: line["status"].as_u64().unwrap_or(0),
             applied: line["applied"].as_bool().unwrap(),
             change: line["change"].clone(),
         }

@@ -5,8 +5,11 @@
 //! holds its share of the machine (see [`Bench::alone`]).
 
 mod child;
+pub(crate) mod disk;
+pub(crate) mod ledger;
 mod log;
 pub(crate) mod peer;
+mod strace;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -23,6 +26,7 @@ use tempfile::TempDir;
 pub(crate) use child::{Output, Started, until};
 pub(crate) use log::Seen;
 pub(crate) use peer::Peer;
+pub(crate) use strace::{Strace, Traced};
 pub(crate) use tools::{must_run, tool};
 
 /// The token of every desk here, long and odd enough to be found wherever it leaks.
@@ -51,6 +55,10 @@ pub(crate) struct Bench {
     url: String,
     log: PathBuf,
     env: BTreeMap<&'static str, OsString>,
+    /// Where the program works.
+    work: PathBuf,
+    /// What comes before the program so that it starts elsewhere.
+    inside: Vec<String>,
     dir: TempDir,
     _machine: Share,
 }
@@ -90,26 +98,23 @@ impl Bench {
         let mut options = Options { token: TOKEN.to_owned(), log: Some(log.clone()), ..Options::default() };
         shape(&mut options);
         let desk = open(&mut options);
-        fs::create_dir(dir.path().join("work")).unwrap();
         let mut bench = Self {
             url: desk.url().to_owned(),
             desk: Some(desk),
             options,
             log,
             env: BTreeMap::new(),
+            work: PathBuf::new(),
+            inside: Vec::new(),
             dir,
             _machine: machine,
         };
+        bench.move_to("work");
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let (work, url) = (bench.dir().into_os_string(), bench.url.clone().into());
         bench.env.extend([
             ("PATH", path),
-            ("HOME", work.clone()),
-            ("XDG_STATE_HOME", work),
             ("TZ", "UTC".into()),
-        ]);
-        bench.env.extend([
-            ("DESKLOAD_URL", url),
+            ("DESKLOAD_URL", bench.url.clone().into()),
             ("DESKLOAD_ACCOUNT_EMAIL", EMAIL.into()),
             ("DESKLOAD_TOKEN", bench.options.token.clone().into()),
         ]);
@@ -130,7 +135,34 @@ impl Bench {
 
     /// The folder in which the program works: its state, its reports and its inputs.
     pub(crate) fn dir(&self) -> PathBuf {
-        self.dir.path().join("work")
+        self.work.clone()
+    }
+
+    /// From now on the program works in this folder, which is empty if it is new: another machine, as far as the
+    /// program can see, with the same desk.
+    pub(crate) fn move_to(&mut self, folder: impl AsRef<Path>) {
+        self.work = self.dir.path().join(folder);
+        fs::create_dir_all(&self.work).unwrap();
+        let work = self.work.as_os_str();
+        self.env.extend([("HOME", work.to_owned()), ("XDG_STATE_HOME", work.to_owned())]);
+    }
+
+    /// From now on the program works on this disk.
+    pub(crate) fn move_to_disk(&mut self, disk: &disk::SmallDisk) {
+        self.move_to(disk.seen());
+        self.inside = disk.inside(disk.mounted());
+        let mounted = disk.mounted().as_os_str();
+        self.env.extend([("HOME", mounted.to_owned()), ("XDG_STATE_HOME", mounted.to_owned())]);
+    }
+
+    /// From now on the program can see this disk.
+    pub(crate) fn can_see(&mut self, disk: &disk::SmallDisk) {
+        self.inside = disk.inside(&self.work);
+    }
+
+    /// A path outside of the folder in which the program works.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A path in that folder.
@@ -160,7 +192,9 @@ impl Bench {
 
     /// Starts the program.
     pub(crate) fn start(&self, args: &[&str]) -> Started {
-        Started::start(env!("CARGO_BIN_EXE_deskload"), args, &self.dir(), &self.env, None)
+        let words = self.inside.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_deskload")]);
+        let words: Vec<&str> = words.chain(args.iter().copied()).collect();
+        Started::start(words[0], &words[1..], &self.dir(), &self.env, None)
     }
 
     /// Runs the program to its end.

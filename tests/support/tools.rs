@@ -15,11 +15,7 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.iter().map(PathBuf::from));
     let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
     if found.is_none() {
-        let required = std::env::var("DESKLOAD_TEST_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|word| word.trim() == name), "{name} is required and not installed");
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        // Not with a macro: what those print is kept back when a test passes.
-        let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {name} is not installed");
+        not_run(name, "is not installed");
     }
     found
 }
@@ -28,4 +24,13 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
 pub(crate) fn must_run(program: &Path, args: &[&str], folder: &Path) {
     let output = std::process::Command::new(program).args(args).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+/// Tells the reader that this test needs something and was not run; fails where it must be run.
+pub(crate) fn not_run(name: &str, why: &str) {
+    let required = std::env::var("DESKLOAD_TEST_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|word| word.trim() == name), "{name} is required and {why}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not with a macro: what those print is kept back when a test passes.
+    let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {name} {why}");
 }

@@ -12,7 +12,6 @@ use deskload::journal::Journal;
 use deskload::journal::account::AccountLock;
 use deskload::journal::state::{Ending, State};
 use deskload::journal::transitions::Batch;
-use deskload::journal::writer::Writer;
 use deskload::spooled::{self, Spooled};
 use rusqlite::Connection;
 
@@ -230,8 +229,7 @@ fn go_on(
         let permit = journal.commit(run.key, &Batch { wanted, ..Batch::default() })?.permits.remove(0);
         let outcome = permit.send().settle(Ending::Applied, std::time::Duration::ZERO);
         journal.commit(run.key, &Batch { outcomes: vec![outcome], ..Batch::default() })?;
-        let key = run.key;
-        Writer::Inline(Box::new(journal), key).abandon();
+        drop(journal);
         let journal = Journal::open(path)?;
         let mut expected = before;
         expected.set((index, row), State::Applied);
