@@ -13,6 +13,7 @@
 //! | [`cli`], [`config`], [`settings`] | what was typed; the profile under it; what is meant |
 //! | [`input`] | bytes to records: digest, spool, number; the first pass over every row |
 //! | [`mapping`] | record to update; every complaint knows its line and column |
+//! | [`check`] | what a person wants to know of an input before it is sent |
 //! | [`ticket`] | the domain: which ticket, which changes |
 //! | [`spooled`], [`mod@todo`], [`newer`] | a run's rows by their numbers; those that are left, in order; what later rows have said |
 //! | [`lanes`] | one ticket at a time, in file order |
@@ -32,6 +33,7 @@
 //! [`pipeline`] (a permit before a request) and [`desk::verdict`] (when in doubt, in doubt).
 
 pub mod breaker;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;

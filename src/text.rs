@@ -42,6 +42,38 @@ const fn is_invisible(char: char) -> bool {
         | '\u{E0000}'..='\u{E007F}')
 }
 
+/// The same text with a blank for each tab, and `\u{FFFD}` for every other character that would not be seen as it is:
+/// as long as before, so that something can be put under it.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars()
+        .map(|char| match char {
+            '\t' => ' ',
+            _ if char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}') => {
+                '\u{FFFD}'
+            }
+            _ => char,
+        })
+        .collect()
+}
+
+/// JSON with an escape for every character that would not be seen as it is: it still means the same, because such
+/// characters stand in strings alone.
+#[must_use]
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}') {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
 /// As [`clean`], and a spreadsheet will not take it for a formula.
 #[must_use]
 pub fn clean_cell(text: &str) -> String {

@@ -175,7 +175,7 @@ impl Todo {
         let mapped = self.mapping.update(record).map_err(|complaint| {
             // The first pass journaled every invalid row, with the same mapping and the same bytes.
             let why = match complaint {
-                Complaint::Row(message) => message,
+                Complaint::Row(trouble) => trouble.to_string(),
                 Complaint::Input(error) => error.to_string(),
             };
             Error::Machine(format!(

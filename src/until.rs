@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -45,13 +45,34 @@ impl Window {
         }
     }
 
-    /// When it opens next; an hour that is left out begins where the clock goes on.
+    /// When it opens next.
     fn next(self, now: &ZonedDateTime) -> Option<ZonedDateTime> {
-        let today = now.date().to_datetime(self.opens).to_zoned_datetime(now.time_zone().clone()).ok()?;
-        if today > *now {
-            return Some(today);
+        next(self.opens, now)
+    }
+
+    /// When sending ends that takes so long and goes on while it is open, and how often it opens until then; `None`:
+    /// in more openings than anybody waits for.
+    fn end(self, now: &ZonedDateTime, takes: Duration) -> Option<WindowedEnd> {
+        let mut left = SignedDuration::try_from(takes).ok()?;
+        let (mut at, mut openings) = (now.clone(), 0);
+        while openings <= OPENINGS_MAX {
+            if !self.is_open(&at) {
+                at = self.next(&at)?;
+                openings += 1;
+                if !self.is_open(&at) {
+                    // The clock is put on over the whole of it.
+                    continue;
+                }
+            }
+            let closes = next(self.closes, &at)?;
+            let open = at.duration_until(&closes);
+            if left <= open {
+                return Some(WindowedEnd { at: at.checked_add(left).ok()?, openings });
+            }
+            left -= open;
+            at = closes;
         }
-        now.date().tomorrow().ok()?.to_datetime(self.opens).to_zoned_datetime(now.time_zone().clone()).ok()
+        None
     }
 
     /// An error that says when to come back, if the window is closed.
@@ -73,6 +94,24 @@ impl std::fmt::Display for Window {
     }
 }
 
+/// When it is this time next; an hour that is left out begins where the clock goes on.
+fn next(time: Time, now: &ZonedDateTime) -> Option<ZonedDateTime> {
+    let on = |date: Date| date.to_datetime(time).to_zoned_datetime(now.time_zone().clone()).ok();
+    on(now.date()).filter(|today| today > now).or_else(|| on(now.date().tomorrow().ok()?))
+}
+
+/// How many openings of a window are looked at: more than 27 years of nights.
+const OPENINGS_MAX: u64 = 10_000;
+
+/// When sending ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowedEnd {
+    /// By the clock.
+    pub at: ZonedDateTime,
+    /// How often the window opens from now until then.
+    pub openings: u64,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Bounds {
@@ -85,6 +124,18 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// When sending ends that takes so long and begins now, the window alone counted; `None`: beyond any calendar.
+    #[must_use]
+    pub fn end(&self, now: &ZonedDateTime, takes: Duration) -> Option<WindowedEnd> {
+        match &self.window {
+            Some((window, _)) => window.end(now, takes),
+            None => {
+                let at = now.checked_add(SignedDuration::try_from(takes).ok()?).ok()?;
+                Some(WindowedEnd { at, openings: 0 })
+            }
+        }
+    }
+
     /// An error if the window is closed now.
     pub fn check(&self, now: Timestamp) -> Result<(), Error> {
         self.window.as_ref().map_or(Ok(()), |(window, zone)| window.check(zone, now))

@@ -138,13 +138,17 @@ pub fn tell(event: &'static str, body: impl Serialize) {
     }
 }
 
+/// Tells a program all there is to tell, how the command ended among it: nothing comes after it.
+pub fn tell_last(event: &'static str, body: impl Serialize) {
+    tell(event, body);
+    state().ended = true;
+}
+
 /// Tells a program how a run ended, last of all, and keeps it for who asks ([`summary`]).
 pub fn tell_summary(body: impl Serialize) {
     let text = serde_json::to_string(&body).ok();
-    tell("summary", body);
-    let mut state = state();
-    state.ended = true;
-    state.summary = text;
+    tell_last("summary", body);
+    state().summary = text;
 }
 
 /// The summary that was told, as JSON.

@@ -14,6 +14,8 @@ mod support;
 mod account;
 #[path = "promises/bounds.rs"]
 mod bounds;
+#[path = "promises/check.rs"]
+mod check;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]

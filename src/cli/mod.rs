@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 pub use send::{
-    ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs, OverlapChoice,
-    PaceArgs, ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
+    CheckArgs, ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs,
+    OverlapChoice, PaceArgs, ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
 };
 use values::parse_rows;
 pub use values::{Expected, Rates, Rows};
@@ -30,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     /// A sandbox desk, sample rows, a run, an interruption, a resume, a report; no account needed
     Demo(DemoArgs),
+    /// Read every row and send nothing: what is wrong, what would be sent, when it would be done; needs no token
+    Check(Box<CheckArgs>),
     /// Start, or go on with, the run of this input
     Run(Box<RunArgs>),
     /// Go on with an unfinished run, with the mapping it was started with

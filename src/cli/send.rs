@@ -29,9 +29,26 @@ pub struct RunArgs {
     /// Go on with the newest unfinished run of these bytes and this mapping, else start a new one
     #[arg(long, help_heading = "Safety")]
     pub again: bool,
+    /// Send and note nothing: do as `check` does
+    #[arg(long, help_heading = "Safety")]
+    pub dry_run: bool,
     /// Do not ask before a new run is sent
     #[arg(long, short = 'y', help_heading = "Safety")]
     pub yes: bool,
+}
+
+/// `check`: takes the flags of `run`, to see what they would do.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The rows: a CSV or JSONL file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to read it
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// How it would be sent
+    #[command(flatten)]
+    pub send: SendArgs,
 }
 
 /// `resume` and `retry`

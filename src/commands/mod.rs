@@ -2,20 +2,24 @@
 //!
 //! | Module | Its one job |
 //! |---|---|
+//! | [`check`] | reads every row and sends nothing: what is wrong, what would be sent, when it would be done |
 //! | [`run`] | takes the input in, decides whether it is new, drives |
 //! | [`resume`] | drives an unfinished run with the mapping it was started with |
 //! | [`retry`] | the same for the failed rows of a run |
 //! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
+//! | `source`, `forecast` | what was named as the input; which limit binds, and until when |
 //! | `watched` | metrics, and the command at the end |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
 
+pub mod check;
 pub mod config;
 pub mod demo;
 pub mod drive;
 mod ending;
+mod forecast;
 pub mod init;
 pub mod report;
 pub mod resolve;
@@ -23,6 +27,7 @@ pub mod resume;
 pub mod retry;
 pub mod run;
 pub mod sandbox;
+mod source;
 pub mod status;
 mod watched;
 
@@ -59,6 +64,7 @@ fn obey(layered: &Layered) -> Result<(), Error> {
     let profile = &layered.profile;
     match &layered.cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(args),
         Command::Run(args) => run::run(args, profile),
         Command::Resume(args) => resume::run(args, profile),
         Command::Retry(args) => retry::run(args, profile),

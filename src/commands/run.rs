@@ -1,13 +1,13 @@
 //! `deskload run FILE|-`: takes the input in, decides whether it is new, and drives its run.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::Path;
 
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
-use crate::commands::now_ms;
-use crate::commands::{ending, watched};
+use crate::commands::forecast::Forecast;
+use crate::commands::source::{Source, locate};
+use crate::commands::{check, ending, now_ms, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
@@ -24,6 +24,9 @@ use crate::voice::{self, say};
 
 /// Runs it.
 pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
+    if args.dry_run {
+        return check::check(&args.file, &args.input, &args.send);
+    }
     let input = InputSettings::resolve(&args.input)?;
     let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
     super::speak(&settings.output)?;
@@ -76,60 +79,6 @@ fn end_without_sending(
     let ended =
         ending::finish(&mut journal, run, Ended { stopped, ..Ended::default() }, settings, headline, again);
     drive::put_away(journal, account, ended)
-}
-
-/// Where the bytes come from.
-enum Source {
-    /// Standard input: it can be read once.
-    Stdin,
-    /// A regular file, with the path that names it whatever the current folder.
-    File { path: PathBuf, bytes: u64 },
-    /// A pipe or a device with a name: it can be read once, too.
-    Stream(PathBuf),
-}
-
-impl Source {
-    fn find(typed: &Path) -> Result<Self, Error> {
-        if typed.as_os_str() == "-" {
-            return Ok(Self::Stdin);
-        }
-        let wrong = |error: io::Error| Error::Usage(format!("failed to read {}: {error}", typed.display()));
-        let metadata = std::fs::metadata(typed).map_err(wrong)?;
-        if metadata.is_dir() {
-            return Err(Error::Usage(format!("{} is a folder; name a CSV or JSONL file", typed.display())));
-        }
-        let path = std::path::absolute(typed).map_err(wrong)?;
-        Ok(if metadata.is_file() { Self::File { path, bytes: metadata.len() } } else { Self::Stream(path) })
-    }
-
-    fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Stdin => None,
-            Self::File { path, .. } | Self::Stream(path) => Some(path),
-        }
-    }
-
-    /// Opens it; reading ends with an error once somebody asked to stop.
-    fn open<'a>(&self, shutdown: &'a Shutdown) -> Result<Box<dyn Read + 'a>, Error> {
-        match self.path() {
-            None => Ok(Box::new(Watched(io::stdin().lock(), shutdown))),
-            Some(path) => {
-                let file = File::open(path)
-                    .map_err(|error| Error::Usage(format!("failed to read {}: {error}", path.display())))?;
-                Ok(Box::new(Watched(file, shutdown)))
-            }
-        }
-    }
-}
-
-/// A reader that a signal ends.
-struct Watched<'a, R>(R, &'a Shutdown);
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1.check().map_err(io::Error::other)?;
-        self.0.read(buffer)
-    }
 }
 
 /// What to do with an input.
@@ -309,17 +258,16 @@ impl Planner<'_> {
         if self.args.yes || !asked || count == 0 {
             return Ok(true);
         }
-        let SendSettings { desk_id, pace, .. } = self.settings;
+        let SendSettings { desk_id, pace, bounds, .. } = self.settings;
         let invalid = match survey.invalid {
             0 => String::new(),
             invalid => format!(", {} of them invalid", thousands(invalid)),
         };
         voice::complain(&format!("{}: {}{invalid}", self.args.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
-        let guess = if pace.is_guess { ", a guess, because the desk documents no limit" } else { "" };
-        let takes =
-            pace.takes(count).map_or_else(String::new, |takes| format!("; takes {}", drive::until(takes)));
-        voice::complain(&format!("pace: {pace}{guess}{takes}"));
+        for (label, text) in Forecast::new(count, pace, bounds).lines() {
+            voice::complain(&format!("{label}: {text}"));
+        }
         let updates =
             if count == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(count)) };
         voice::complain(&format!("Send {updates}? [y/N]"));
@@ -330,16 +278,5 @@ impl Planner<'_> {
             .map_err(|error| Error::Machine(format!("failed to read the answer: {error}")))?;
         self.shutdown.check()?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-    }
-}
-
-/// Puts the file's name before what is wrong in it.
-fn locate(error: Error, source: &Source) -> Error {
-    match error {
-        Error::Input(why) => match source.path() {
-            Some(path) => Error::Input(format!("{}: {why}", path.display())),
-            None => Error::Input(format!("standard input: {why}")),
-        },
-        other => other,
     }
 }

@@ -237,6 +237,15 @@ fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec
     serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
 }
 
+/// What stands for the token where a request is shown.
+const HIDDEN_TOKEN: &str = "(hidden)";
+
+/// The body that would be sent for an update, with something in the token's place: for people to look at.
+pub(crate) fn sample(account_email: &str, update: &TicketUpdate) -> Result<String, String> {
+    let body = render(account_email, HIDDEN_TOKEN, update)?;
+    String::from_utf8(body).map_err(|_| "the row could not be written as JSON".to_owned())
+}
+
 /// One line a request: numbers and our own words, nothing of what was sent or came back.
 fn log(row: u64, attempt: u32, ticket: TicketId, verdict: &Verdict, latency: Duration) {
     let status = verdict.note().and_then(|note| note.http_status);

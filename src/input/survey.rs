@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{Mark, Record, Records};
 use crate::error::Error;
-use crate::mapping::{Complaint, Mapping};
+use crate::mapping::{Complaint, Mapping, Trouble};
 use crate::text::thousands;
 use crate::ticket::{TicketUpdate, Value};
 
@@ -16,7 +16,7 @@ use crate::ticket::{TicketUpdate, Value};
 pub const MARK_EVERY_ROWS: u64 = 1_024;
 
 /// Among how many rows identical ones are looked for: 8 bytes each are kept.
-const IDENTICAL_AMONG_ROWS: usize = 1_000_000;
+pub(crate) const IDENTICAL_AMONG_ROWS: usize = 1_000_000;
 
 /// More custom fields than any desk has: the ids must be wrong, and they are kept in memory.
 const CUSTOM_FIELDS_MAX: usize = 10_000;
@@ -48,6 +48,17 @@ pub struct Invalid {
     pub line: u64,
     /// What is wrong, with line and column, and what to do.
     pub message: String,
+    /// The same in parts.
+    pub trouble: Trouble,
+}
+
+/// A row as it was read, and what it asks for or why it cannot be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The row.
+    pub record: &'a Record,
+    /// What became of it.
+    pub result: Result<&'a TicketUpdate, &'a Invalid>,
 }
 
 /// Reads everything that is left in `records`. Each invalid row is told to `on_invalid` as it is met, whose
@@ -58,8 +69,27 @@ pub fn survey(
     strict: bool,
     on_invalid: &mut dyn FnMut(&Invalid) -> Result<(), Error>,
 ) -> Result<Survey, Error> {
-    let mut found = Survey::default();
     let mut named = Vec::new();
+    let found = survey_each(records, mapping, &mut |seen| {
+        let Err(invalid) = seen.result else { return Ok(()) };
+        if strict && named.len() < STRICT_NAMES {
+            named.push(invalid.message.clone());
+        }
+        on_invalid(invalid)
+    })?;
+    if strict {
+        found.refuse_invalid(&named)?
+    }
+    Ok(found)
+}
+
+/// As [`survey`], for who wants to see every row: each is told to `on_row`, whose error ends the reading.
+pub fn survey_each(
+    records: &mut Records,
+    mapping: &Mapping,
+    on_row: &mut dyn FnMut(Seen<'_>) -> Result<(), Error>,
+) -> Result<Survey, Error> {
+    let mut found = Survey::default();
     let mut known_fields = HashSet::new();
     let mut hashes = Vec::new();
     let mut record = Record::new();
@@ -71,16 +101,15 @@ pub fn survey(
         let update = match mapping.update(&record) {
             Ok(mapped) => mapped.update,
             Err(Complaint::Input(error)) => return Err(error),
-            Err(Complaint::Row(message)) => {
+            Err(Complaint::Row(trouble)) => {
                 found.invalid += 1;
-                let invalid = Invalid { row: record.number(), line: record.line(), message };
-                on_invalid(&invalid)?;
-                if strict && named.len() < STRICT_NAMES {
-                    named.push(invalid.message);
-                }
+                let message = trouble.to_string();
+                let invalid = Invalid { row: record.number(), line: record.line(), message, trouble };
+                on_row(Seen { record: &record, result: Err(&invalid) })?;
                 continue;
             }
         };
+        on_row(Seen { record: &record, result: Ok(&update) })?;
         for field in &update.changes().custom_fields {
             if !known_fields.contains(field.id.as_str()) {
                 if known_fields.len() >= CUSTOM_FIELDS_MAX {
@@ -95,7 +124,7 @@ pub fn survey(
         }
     }
     found.identical = repeated(hashes);
-    if named.is_empty() { Ok(found) } else { Err(not_strict(&found, &named)) }
+    Ok(found)
 }
 
 /// How many hashes equal another that counts as the first.
@@ -127,13 +156,25 @@ fn too_many_fields(line: u64) -> Error {
     ))
 }
 
-fn not_strict(found: &Survey, named: &[String]) -> Error {
-    let more = found.invalid.saturating_sub(named.len() as u64);
-    let more = if more == 0 { String::new() } else { format!("\n  and {} more", thousands(more)) };
-    Error::Input(format!(
-        "{} of {} rows cannot be sent, and --strict wants every one; correct them, or leave out --strict:\n  {}{more}",
-        thousands(found.invalid),
-        thousands(found.rows),
-        named.join("\n  "),
-    ))
+impl Survey {
+    /// What `--strict` makes of invalid rows: an error that names these, and counts the others.
+    pub fn refuse_invalid(&self, named: &[String]) -> Result<(), Error> {
+        if self.invalid == 0 {
+            return Ok(());
+        }
+        let more = self.invalid.saturating_sub(named.len() as u64);
+        let mut text = format!(
+            "{} of {} rows cannot be sent, and --strict wants every one; correct them, or leave out --strict",
+            thousands(self.invalid),
+            thousands(self.rows),
+        );
+        if let [_, ..] = named {
+            text.push_str(":\n  ");
+            text.push_str(&named.join("\n  "));
+            if more > 0 {
+                text.push_str(&format!("\n  and {} more", thousands(more)));
+            }
+        }
+        Err(Error::Input(text))
+    }
 }

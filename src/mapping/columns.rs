@@ -44,6 +44,9 @@ const NOT_OFFERED: [&str; 16] = [
     "resolution",
 ];
 
+/// How many columns that mean nothing are named besides the first.
+const OTHERS_NAMED: usize = 8;
+
 /// What a column or a key is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -135,7 +138,12 @@ impl Names {
         for (index, (meaning, name)) in meanings.into_iter().zip(names).enumerate() {
             let at = format!("line {line}, column {}", index + 1);
             let Some(meaning) = meaning else {
-                return Err(Error::Input(format!("{at}: {}", self.unknown(name, "column"))));
+                let others: Vec<String> = self.other_unknown(names, index).collect();
+                return Err(Error::Input(format!(
+                    "{at}: {}{}",
+                    self.unknown(name, "column"),
+                    others.concat()
+                )));
             };
             self.check_column(&meaning, name, &columns)
                 .map_err(|trouble| Error::Input(format!("{at}: {trouble}")))?;
@@ -214,6 +222,25 @@ impl Names {
         None
     }
 
+    /// The columns after this one that mean nothing, so that all can be mended at once; each a line, the last for
+    /// those that are too many to name.
+    fn other_unknown(&self, names: &[String], index: usize) -> impl Iterator<Item = String> {
+        let others = names.iter().zip(1..).skip(index + 1).filter(|(name, _)| self.meaning(name).is_none());
+        others.zip(0..=OTHERS_NAMED).map(|((name, column), nth)| match self.nearest(name) {
+            _ if nth == OTHERS_NAMED => "\n  and others further right".to_owned(),
+            Some(close) => {
+                format!("\n  nor is column {column}, \"{}\"; did you mean {close}?", short(name))
+            }
+            None => format!("\n  nor is column {column}, \"{}\"", short(name)),
+        })
+    }
+
+    /// The field that a name may be meant for, if it has no column or value yet.
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        let free = |name: &&str| Target::parse(name).is_some_and(|target| !self.is_given(&target));
+        closest(name, Target::names().filter(free))
+    }
+
     fn unknown(&self, name: &str, thing: &str) -> String {
         let written = short(name);
         let word = argument(name);
@@ -226,8 +253,7 @@ impl Names {
                  take the {thing} out, or leave it out with --ignore {word}"
             );
         }
-        let free = |name: &&str| Target::parse(name).is_some_and(|target| !self.is_given(&target));
-        match closest(name, Target::names().filter(free)) {
+        match self.nearest(name) {
             Some(close) => format!(
                 "\"{written}\" is not a field; did you mean {close}? take it as that with --map {close}={word}, \
                  leave it out with --ignore {word}, or all such with --ignore-unknown"

@@ -18,6 +18,8 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
 use csv::ByteRecord;
@@ -56,10 +58,43 @@ pub struct Mapped {
 /// Why a row gives no update.
 #[derive(Debug)]
 pub enum Complaint {
-    /// The row is invalid; the text says where and what to do.
-    Row(String),
+    /// The row is invalid.
+    Row(Trouble),
     /// The whole input cannot be used.
     Input(Error),
+}
+
+/// What is wrong with a row, and where. Its text says both, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The line on which the row begins, from 1.
+    pub line: u64,
+    /// Where in the row.
+    pub at: At,
+    /// What is wrong, and what to do: a fragment without the place.
+    pub what: String,
+}
+
+/// Where in a row something is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The row as a whole.
+    Row,
+    /// A cell: its column, from 1, and what that is called, made harmless.
+    Column(usize, String),
+    /// A member of a JSONL object: its key, made harmless.
+    Key(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, at, what } = self;
+        match at {
+            At::Row => write!(f, "line {line}: {what}"),
+            At::Column(column, name) => write!(f, "line {line}, column {column} ({name}): {what}"),
+            At::Key(key) => write!(f, "line {line}, key \"{key}\": {what}"),
+        }
+    }
 }
 
 /// A mapping made for one input.
@@ -93,21 +128,23 @@ impl Mapping {
 
     /// What a row asks for.
     pub fn update(&self, record: &Record) -> Result<Mapped, Complaint> {
+        let line = record.line();
         let draft = match record.body() {
-            Body::Csv(cells) => self.cells(record.line(), cells)?,
-            Body::Jsonl(text) => self.members(record.line(), text)?,
+            Body::Csv(cells) => self.cells(line, cells)?,
+            Body::Jsonl(text) => self.members(line, text)?,
         };
-        finish(draft).map_err(|trouble| Complaint::Row(format!("line {}: {trouble}", record.line())))
+        finish(draft).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))
     }
 
     fn cells(&self, line: u64, cells: &ByteRecord) -> Result<Draft, Complaint> {
         if cells.len() != self.columns.len() {
-            return Err(Complaint::Row(ragged(line, cells.len(), self.columns.len())));
+            let what = ragged(cells.len(), self.columns.len());
+            return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
         let mut draft = self.base.clone();
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
-            put_cell(&mut draft, meaning, cell).map_err(|trouble| {
-                Complaint::Row(format!("line {line}, column {} ({}): {trouble}", index + 1, short(name)))
+            put_cell(&mut draft, meaning, cell).map_err(|what| {
+                Complaint::Row(Trouble { line, at: At::Column(index + 1, short(name)), what })
             })?;
         }
         Ok(draft)
@@ -115,7 +152,7 @@ impl Mapping {
 
     fn members(&self, line: u64, text: &[u8]) -> Result<Draft, Complaint> {
         let object =
-            Object::parse(text).map_err(|trouble| Complaint::Row(format!("line {line}: {trouble}")))?;
+            Object::parse(text).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))?;
         // The keys first: one that means nothing spoils the input, whatever else the row holds.
         let mut used = Vec::with_capacity(object.0.len());
         for (key, value) in &object.0 {
@@ -124,15 +161,14 @@ impl Mapping {
             })?;
             used.push((meaning, key.as_ref(), *value));
         }
-        let complain = |key: &str, trouble: &str| {
-            Complaint::Row(format!("line {line}, key \"{}\": {trouble}", short(key)))
-        };
-        if let Some((key, trouble)) = self.names.clash(&used) {
-            return Err(complain(key, &trouble));
+        let complain =
+            |key: &str, what: String| Complaint::Row(Trouble { line, at: At::Key(short(key)), what });
+        if let Some((key, what)) = self.names.clash(&used) {
+            return Err(complain(key, what));
         }
         let mut draft = self.base.clone();
         for (meaning, key, value) in used {
-            put_member(&mut draft, &meaning, value).map_err(|trouble| complain(key, &trouble))?;
+            put_member(&mut draft, &meaning, value).map_err(|what| complain(key, what))?;
         }
         Ok(draft)
     }
@@ -174,14 +210,14 @@ fn finish(draft: Draft) -> Result<Mapped, String> {
     Ok(Mapped { update, origin })
 }
 
-fn ragged(line: u64, cells: usize, columns: usize) -> String {
+fn ragged(cells: usize, columns: usize) -> String {
     let (what, advice) = if cells < columns {
         ("too few", "add the cells that are missing")
     } else {
         ("too many", "put text that holds the delimiter in quotes")
     };
     let s = if cells == 1 { "" } else { "s" };
-    format!("line {line}: the row has {what} cells, {cells} cell{s} where the header has {columns}; {advice}")
+    format!("the row has {what} cells, {cells} cell{s} where the header has {columns}; {advice}")
 }
 
 /// Somebody else's text, cleaned and short enough for a line.

@@ -33,7 +33,7 @@ fn rows(content: &[u8], layout: Layout, spec: &MappingSpec) -> Result<Vec<Result
     while records.next(&mut record)? {
         all.push(match mapping.update(&record) {
             Ok(mapped) => Ok(mapped),
-            Err(Complaint::Row(message)) => Err(message),
+            Err(Complaint::Row(trouble)) => Err(trouble.to_string()),
             Err(Complaint::Input(error)) => return Err(error),
         });
     }

@@ -101,7 +101,13 @@ impl PaceSettings {
     /// Requests a second that the slowest rate lets out; `None`: no limit.
     #[must_use]
     pub fn per_second(&self) -> Option<f64> {
-        self.rates.iter().map(Rate::per_second).min_by(f64::total_cmp)
+        self.binding().map(Rate::per_second)
+    }
+
+    /// The slowest rate, which binds in the long run; `None`: no limit.
+    #[must_use]
+    pub fn binding(&self) -> Option<&Rate> {
+        self.rates.iter().min_by(|one, other| one.per_second().total_cmp(&other.per_second()))
     }
 }
 
@@ -183,6 +189,45 @@ impl OutputSettings {
     }
 }
 
+/// What can be said of sending without a token and without an account.
+pub struct CheckSettings {
+    /// Where updates would go.
+    pub url: Url,
+    /// The account, if it was named.
+    pub account_email: Option<String>,
+    /// How fast.
+    pub pace: PaceSettings,
+    /// How much trouble would be borne.
+    pub limits: Limits,
+    /// How long an invocation would go on.
+    pub bounds: Bounds,
+    /// What an input must be like.
+    pub guards: Guards,
+    /// What is said.
+    pub output: OutputSettings,
+}
+
+impl CheckSettings {
+    /// Resolves what was typed. Neither token nor certificates are looked for.
+    pub fn resolve(args: &SendArgs) -> Result<Self, Error> {
+        let url = desk::url(&args.desk, Known(None))?;
+        let mut output = OutputSettings::resolve(&args.output)?;
+        if output.form == Form::Log {
+            // Nothing goes on here for long, so no line needs its time.
+            output.form = Form::Person;
+        }
+        Ok(Self {
+            account_email: desk::account_email(&args.desk, Known(None)).ok(),
+            pace: PaceSettings::resolve(&args.pace, &url),
+            url,
+            limits: limits(&args.safety, &args.pace),
+            bounds: bounds(&args.safety)?,
+            guards: guards(&args.safety),
+            output,
+        })
+    }
+}
+
 /// Everything that sending needs.
 pub struct SendSettings {
     /// Whose runs these are.
@@ -235,12 +280,16 @@ impl SendSettings {
             limits: limits(&args.safety, &args.pace),
             waits_for_others: args.safety.on_overlap == OverlapChoice::Wait,
             bounds: bounds(&args.safety)?,
-            guards: Guards { expect_rows: args.safety.expect_rows, max_updates: args.safety.max_updates },
+            guards: guards(&args.safety),
             accept_journal: args.safety.accept_journal,
             pace,
             output,
         })
     }
+}
+
+fn guards(safety: &SafetyArgs) -> Guards {
+    Guards { expect_rows: safety.expect_rows, max_updates: safety.max_updates }
 }
 
 fn bounds(safety: &SafetyArgs) -> Result<Bounds, Error> {

@@ -51,7 +51,7 @@ fn mapped(content: &[u8], layout: Layout) -> Vec<Result<Mapped, String>> {
     let (mut all, mut record) = (Vec::new(), Record::new());
     while records.next(&mut record).unwrap() {
         all.push(mapping.update(&record).map_err(|complaint| match complaint {
-            Complaint::Row(message) => message,
+            Complaint::Row(trouble) => trouble.to_string(),
             Complaint::Input(error) => panic!("{error}"),
         }));
     }

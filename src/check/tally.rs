@@ -1,0 +1,163 @@
+//! How many rows set which field, and to what.
+//!
+//! The first different values of a field are counted one by one, so that a wrong owner shows; the others as a whole.
+//! A row costs a look-up for each of its fields and, once its values are known, no allocation.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::shapes::{Kind, Shapes};
+use crate::ticket::{Changes, Field, Value};
+
+/// How many values of a field are told apart.
+pub const VALUES_MAX: usize = 300;
+
+/// A longer value is text that nobody would count, in bytes.
+const VALUE_BYTES_MAX: usize = 200;
+
+/// How many custom fields are told apart.
+const CUSTOM_FIELDS_MAX: usize = 100;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// A value, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Rows that set it.
+    pub rows: u64,
+    /// The line of the first of them.
+    pub first_line: u64,
+}
+
+/// The counts of one field.
+#[derive(Debug)]
+pub struct FieldTally {
+    /// Rows that set it.
+    pub rows: u64,
+    /// Rows whose values are not told apart.
+    pub others: u64,
+    values: Map<Box<str>, Count>,
+    /// Of ids alone, and only of those that are not told apart.
+    shapes: Option<Shapes>,
+}
+
+impl FieldTally {
+    fn new(kind: Option<Kind>) -> Self {
+        Self { rows: 0, others: 0, values: Map::default(), shapes: kind.map(Shapes::new) }
+    }
+
+    fn add(&mut self, value: Value<'_>, line: u64) {
+        let (Value::Text(text) | Value::Json(text)) = value;
+        self.rows += 1;
+        if let Some(count) = self.values.get_mut(text) {
+            count.rows += 1;
+        } else if self.values.len() < VALUES_MAX && text.len() <= VALUE_BYTES_MAX {
+            self.values.insert(text.into(), Count { rows: 1, first_line: line });
+        } else {
+            self.others += 1;
+            if let Some(shapes) = &mut self.shapes {
+                shapes.add(text, 1, line);
+            }
+        }
+    }
+
+    /// How many different values were told apart.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The values that were told apart, the most frequent first, then by where they stand.
+    #[must_use]
+    pub fn by_frequency(&self) -> Vec<(&str, Count)> {
+        let mut all: Vec<(&str, Count)> =
+            self.values.iter().map(|(value, count)| (value.as_ref(), *count)).collect();
+        all.sort_unstable_by(|(one, a), (other, b)| {
+            b.rows.cmp(&a.rows).then(a.first_line.cmp(&b.first_line)).then(one.cmp(other))
+        });
+        all
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        let Some(shapes) = &mut self.shapes else { return Vec::new() };
+        for (value, count) in &self.values {
+            shapes.add(value, count.rows, count.first_line);
+        }
+        shapes.warnings()
+    }
+}
+
+/// The counts of all fields.
+#[derive(Debug)]
+pub struct Tally {
+    standard: [FieldTally; Field::STANDARD.len()],
+    custom: Vec<(String, u64, FieldTally)>,
+    by_id: Map<String, usize>,
+    /// Values of custom fields that are not told apart, because there are too many of them.
+    pub left_out: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let kind = |field| match field {
+            Field::Staff => Some(Kind::Staff),
+            Field::Inbox => Some(Kind::Inbox),
+            _ => None,
+        };
+        Self {
+            standard: Field::STANDARD.map(|field| FieldTally::new(kind(field))),
+            custom: Vec::new(),
+            by_id: Map::default(),
+            left_out: 0,
+        }
+    }
+}
+
+impl Tally {
+    /// One more row, which begins on this line.
+    pub fn add(&mut self, changes: &Changes, line: u64) {
+        for (field, value) in changes.iter() {
+            if let Some(tally) = self.of(field, line) {
+                tally.add(value, line);
+            } else {
+                self.left_out += 1;
+            }
+        }
+    }
+
+    fn of(&mut self, field: Field<'_>, line: u64) -> Option<&mut FieldTally> {
+        let Field::Custom(id) = field else {
+            let index = Field::STANDARD.iter().position(|standard| *standard == field)?;
+            return self.standard.get_mut(index);
+        };
+        let index = match self.by_id.get(id) {
+            Some(index) => *index,
+            None if self.custom.len() < CUSTOM_FIELDS_MAX => {
+                self.by_id.insert(id.to_owned(), self.custom.len());
+                self.custom.push((id.to_owned(), line, FieldTally::new(None)));
+                self.custom.len() - 1
+            }
+            None => return None,
+        };
+        self.custom.get_mut(index).map(|(_, _, tally)| tally)
+    }
+
+    /// Each field that is set by some row, with its name.
+    pub fn fields(&self) -> impl Iterator<Item = (Field<'_>, &FieldTally)> {
+        let standard = Field::STANDARD.into_iter().zip(&self.standard);
+        let custom = self.custom.iter().map(|(id, _, tally)| (Field::Custom(id), tally));
+        standard.chain(custom).filter(|(_, tally)| tally.rows > 0)
+    }
+
+    /// Ids that look unlike the others, in words. To be asked once, at the end.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.standard.iter_mut().flat_map(FieldTally::warnings).collect();
+        let mut ids = Shapes::new(Kind::CustomField);
+        for (id, first_line, _) in &self.custom {
+            ids.add(id, 1, *first_line);
+        }
+        warnings.extend(ids.warnings());
+        warnings
+    }
+}

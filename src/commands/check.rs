@@ -1,0 +1,270 @@
+//! `deskload check FILE|-`, and `run --dry-run`: reads every row as a run would, sends nothing, journals nothing.
+//!
+//! It needs no token and no account. The copy of the input is in the folder of temporary files, for its owner alone,
+//! and removes itself. What it finds goes to standard output, what is wrong to standard error.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::check::pointer::{Look, Pointer};
+use crate::check::tickets::Counted;
+use crate::check::{Findings, shown};
+use crate::cli::{CheckArgs, InputArgs, SendArgs};
+use crate::commands::forecast::{self, Forecast};
+use crate::commands::print;
+use crate::commands::source::{Source, locate};
+use crate::error::{EXIT_DONE, Error};
+use crate::input::{Format, Layout, Records, Survey, spool, survey_each};
+use crate::mapping::{Mapping, MappingSpec};
+use crate::settings::{CheckSettings, InputSettings};
+use crate::shutdown::Shutdown;
+use crate::spooled;
+use crate::text::{clean, rows, thousands};
+use crate::voice::{self, Form};
+
+/// What stands for the account where none was named.
+const NO_ACCOUNT: &str = "(no account named)";
+
+/// A signal is looked for after so many rows.
+const LOOK_EVERY_ROWS: u64 = 4_096;
+
+/// The width where nobody tells one, for the lines of invalid rows.
+const USUAL_WIDTH: u16 = 100;
+
+/// `check`.
+pub fn run(args: &CheckArgs) -> Result<(), Error> {
+    check(&args.file, &args.input, &args.send)
+}
+
+/// The same for `run --dry-run`.
+pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs) -> Result<(), Error> {
+    let input = InputSettings::resolve(input)?;
+    let settings = CheckSettings::resolve(send)?;
+    super::speak(&settings.output)?;
+    let source = Source::find(file)?;
+    let shutdown = Shutdown::listen()?;
+    let mut checked = read(&source, &input, &shutdown)
+        .map_err(|error| shutdown.check().err().unwrap_or(error))
+        .map_err(|error| locate(error, &source))?;
+    let counted = checked.findings.tickets.counted();
+    let warnings = checked.warnings(&input.mapping, &settings);
+    let refused = checked.refused(input.strict, &settings).err();
+    let name = source.path().map_or_else(|| "standard input".to_owned(), |_| file.display().to_string());
+    let report = Report { name: &name, checked: &checked, counted, warnings: &warnings, settings: &settings };
+    match voice::form() {
+        Form::Program => report.tell(refused.as_ref())?,
+        Form::Person | Form::Log => report.print()?,
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// What the first reading came to.
+struct Checked {
+    layout: Layout,
+    survey: Survey,
+    findings: Findings,
+}
+
+fn read(source: &Source, input: &InputSettings, shutdown: &Shutdown) -> Result<Checked, Error> {
+    let folder = std::env::temp_dir();
+    if let Source::File { bytes, .. } = source {
+        spooled::check_space(&folder, *bytes)?;
+    }
+    let taken = spool::take(&mut source.open(shutdown)?, &folder)?;
+    let layout = Layout::choose(input.format, input.delimiter, source.path(), taken.first, taken.bom);
+    let mut records = Records::open(taken.file.path(), &layout)?;
+    let mapping = Mapping::resolve(&input.mapping, records.header())?;
+    let mut findings = Findings::new(Pointer::open(taken.file.path(), layout)?);
+    let survey = survey_each(&mut records, &mapping, &mut |seen| {
+        if seen.record.number().is_multiple_of(LOOK_EVERY_ROWS) {
+            shutdown.check()?;
+        }
+        findings.see(seen)
+    })?;
+    Ok(Checked { layout, survey, findings })
+}
+
+impl Checked {
+    fn updates(&self) -> u64 {
+        self.survey.rows - self.survey.invalid
+    }
+
+    /// What looks wrong, and stops nobody.
+    fn warnings(&mut self, mapping: &MappingSpec, settings: &CheckSettings) -> Vec<String> {
+        let mut warnings = self.findings.tally.warnings();
+        let survey = &self.survey;
+        if survey.identical > 0 {
+            warnings.push(format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
+        }
+        let max_failures = settings.limits.max_failures;
+        if max_failures.is_reached(survey.invalid, survey.rows) {
+            warnings.push(format!(
+                "{} of {} are invalid, more than --max-failures {max_failures} allows: run would send nothing at \
+                 first",
+                thousands(survey.invalid),
+                rows(survey.rows)
+            ));
+        }
+        if survey.rows == 0 {
+            warnings.push("there is no row".to_owned());
+        }
+        if !mapping.set.is_empty() && survey.rows > 0 {
+            let set: Vec<String> = mapping.set.keys().map(ToString::to_string).collect();
+            warnings.push(format!("--set gives every row the same {}", clean(&set.join(", "))));
+        }
+        warnings
+    }
+
+    /// Why a run would refuse it.
+    fn refused(&self, strict: bool, settings: &CheckSettings) -> Result<(), Error> {
+        if strict {
+            // The rows are shown already.
+            self.survey.refuse_invalid(&[])?;
+        }
+        settings.guards.check(self.survey.rows, self.updates())
+    }
+}
+
+/// What is shown.
+struct Report<'a> {
+    name: &'a str,
+    checked: &'a Checked,
+    counted: Counted,
+    warnings: &'a [String],
+    settings: &'a CheckSettings,
+}
+
+/// What a program is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    schema: u32,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    input: ToldInput<'a>,
+    url: &'a str,
+    account_email: Option<&'a str>,
+    #[serde(flatten)]
+    found: shown::Told<'a>,
+    warnings: &'a [String],
+    requests: u64,
+    #[serde(flatten)]
+    forecast: forecast::Told,
+}
+
+#[derive(Serialize)]
+struct ToldInput<'a> {
+    name: &'a str,
+    format: Format,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delimiter: Option<char>,
+    rows: u64,
+    valid: u64,
+    invalid: u64,
+    identical: u64,
+}
+
+impl Report<'_> {
+    fn forecast(&self) -> Forecast<'_> {
+        Forecast::new(self.checked.updates(), &self.settings.pace, &self.settings.bounds)
+    }
+
+    fn account(&self) -> &str {
+        self.settings.account_email.as_deref().unwrap_or(NO_ACCOUNT)
+    }
+
+    fn delimiter(&self) -> Option<char> {
+        let layout = self.checked.layout;
+        (layout.format == Format::Csv).then_some(char::from(layout.delimiter))
+    }
+
+    /// For a person: what is wrong first, so that the whole stands last.
+    fn print(&self) -> Result<(), Error> {
+        self.complain();
+        if self.settings.output.quiet {
+            return Ok(());
+        }
+        let Checked { survey, findings, .. } = self.checked;
+        let width = width(&console::Term::stdout());
+        let format = match self.delimiter() {
+            None => "JSONL".to_owned(),
+            Some('\t') => "CSV with tabs".to_owned(),
+            Some(delimiter) => format!("CSV with '{delimiter}'"),
+        };
+        let mut sums = vec![
+            ("input", format!("{}, {format}", clean(self.name))),
+            ("rows", thousands(survey.rows)),
+            ("invalid", thousands(survey.invalid)),
+        ];
+        if self.counted.tickets > 0 {
+            sums.push(("tickets", shown::tickets(self.counted)));
+        }
+        print(&shown::labelled(&sums, width));
+        if self.checked.updates() == 0 {
+            return Ok(());
+        }
+        print(&format!("\n{}", shown::fields(findings, width)));
+        let samples = shown::samples(findings, self.account())?;
+        print(&format!("\nthe first requests, as they would be sent\n{samples}\n"));
+        let mut plan = vec![
+            ("desk", format!("{} for {}", clean(self.settings.url.as_str()), clean(self.account()))),
+            ("requests", thousands(self.checked.updates())),
+        ];
+        plan.extend(self.forecast().lines());
+        print(&shown::labelled(&plan, width));
+        Ok(())
+    }
+
+    fn complain(&self) {
+        let Checked { survey, findings, .. } = self.checked;
+        let width = width(&console::Term::stderr()).unwrap_or(USUAL_WIDTH);
+        let look = Look { width: width.into(), colors: console::colors_enabled_stderr() };
+        for (invalid, pointed) in &findings.invalid {
+            let what = format!("row {}: {}", invalid.row, invalid.trouble.what);
+            voice::complain(&format!("{}\n", pointed.render(&what, self.name, look)));
+        }
+        let more = survey.invalid - findings.invalid.len() as u64;
+        if more > 0 {
+            voice::complain(&format!("and {} more that are invalid\n", rows(more)));
+        }
+        for warning in self.warnings {
+            voice::complain(&format!("warning: {warning}"));
+        }
+        if !self.warnings.is_empty() {
+            voice::complain("");
+        }
+    }
+
+    /// For a program: one object, whatever comes of it.
+    fn tell(&self, refused: Option<&Error>) -> Result<(), Error> {
+        let survey = &self.checked.survey;
+        let told = Told {
+            schema: 1,
+            exit_code: refused.map_or(EXIT_DONE, Error::exit_code),
+            refused: refused.map(ToString::to_string),
+            input: ToldInput {
+                name: self.name,
+                format: self.checked.layout.format,
+                delimiter: self.delimiter(),
+                rows: survey.rows,
+                valid: self.checked.updates(),
+                invalid: survey.invalid,
+                identical: survey.identical,
+            },
+            url: self.settings.url.as_str(),
+            account_email: self.settings.account_email.as_deref(),
+            found: shown::told(&self.checked.findings, self.counted, self.account())?,
+            warnings: self.warnings,
+            requests: self.checked.updates(),
+            forecast: self.forecast().told(),
+        };
+        voice::tell_last("check", told);
+        Ok(())
+    }
+}
+
+/// The width of a terminal; none where it is no terminal.
+fn width(term: &console::Term) -> Option<u16> {
+    term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
+}

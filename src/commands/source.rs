@@ -1,0 +1,77 @@
+//! What was named as the input: a file, a pipe, standard input.
+//!
+//! This opens and reads; what the bytes mean is [`crate::input`]'s business. A signal ends the reading.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::shutdown::Shutdown;
+
+/// Where the bytes come from.
+pub(super) enum Source {
+    /// Standard input: it can be read once.
+    Stdin,
+    /// A regular file, with the path that names it whatever the current folder.
+    File { path: PathBuf, bytes: u64 },
+    /// A pipe or a device with a name: it can be read once, too.
+    Stream(PathBuf),
+}
+
+impl Source {
+    /// Looks what was named.
+    pub(super) fn find(typed: &Path) -> Result<Self, Error> {
+        if typed.as_os_str() == "-" {
+            return Ok(Self::Stdin);
+        }
+        let wrong = |error: io::Error| Error::Usage(format!("failed to read {}: {error}", typed.display()));
+        let metadata = std::fs::metadata(typed).map_err(wrong)?;
+        if metadata.is_dir() {
+            return Err(Error::Usage(format!("{} is a folder; name a CSV or JSONL file", typed.display())));
+        }
+        let path = std::path::absolute(typed).map_err(wrong)?;
+        Ok(if metadata.is_file() { Self::File { path, bytes: metadata.len() } } else { Self::Stream(path) })
+    }
+
+    /// Its path, where it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::File { path, .. } | Self::Stream(path) => Some(path),
+        }
+    }
+
+    /// Opens it; reading ends with an error once somebody asked to stop.
+    pub(super) fn open<'a>(&self, shutdown: &'a Shutdown) -> Result<Box<dyn Read + 'a>, Error> {
+        match self.path() {
+            None => Ok(Box::new(Watched(io::stdin().lock(), shutdown))),
+            Some(path) => {
+                let file = File::open(path)
+                    .map_err(|error| Error::Usage(format!("failed to read {}: {error}", path.display())))?;
+                Ok(Box::new(Watched(file, shutdown)))
+            }
+        }
+    }
+}
+
+/// A reader that a signal ends.
+struct Watched<'a, R>(R, &'a Shutdown);
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check().map_err(io::Error::other)?;
+        self.0.read(buffer)
+    }
+}
+
+/// Puts the file's name before what is wrong in it.
+pub(super) fn locate(error: Error, source: &Source) -> Error {
+    match error {
+        Error::Input(why) => match source.path() {
+            Some(path) => Error::Input(format!("{}: {why}", path.display())),
+            None => Error::Input(format!("standard input: {why}")),
+        },
+        other => other,
+    }
+}
