@@ -243,6 +243,16 @@ mod tests {
         assert!(told.unwrap_err().to_string().contains("opens at 2026-10-25 02:30 CEST"));
     }
 
+    #[test]
+    fn a_window_that_the_clock_leaves_out_does_not_open_that_night() {
+        // In Berlin 2026-03-29 has no 02:15 to 02:45.
+        let window = Window::parse("02:15-02:45").unwrap();
+        let end = window.end(&at("2026-03-28T12:00:00[Europe/Berlin]"), Duration::from_secs(60)).unwrap();
+        assert_eq!(end.at, at("2026-03-30T02:16:00[Europe/Berlin]"));
+        let nights = Duration::from_secs(30 * 60 * 20_000);
+        assert_eq!(window.end(&at("2026-03-28T12:00:00[Europe/Berlin]"), nights), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_duration_and_a_limit_end_an_invocation() {
         let bounds = Bounds { limit: Some(2), max_duration: Some(Duration::from_secs(60)), window: None };

@@ -206,7 +206,7 @@ impl Report<'_> {
         }
         print(&format!("\n{}", shown::fields(findings, width)));
         let samples = shown::samples(findings, self.account())?;
-        print(&format!("\nthe first requests, as they would be sent\n{samples}\n"));
+        print(&format!("\nthe first requests\n{samples}\n"));
         let mut plan = vec![
             ("desk", format!("{} for {}", clean(self.settings.url.as_str()), clean(self.account()))),
             ("requests", thousands(self.checked.updates())),

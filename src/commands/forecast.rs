@@ -99,11 +99,12 @@ impl<'a> Forecast<'a> {
         match (&self.end, &self.bounds.window) {
             (None, _) => format!("after {least} of sending, which is beyond any calendar"),
             (Some(end), Some((window, _))) if end.openings > 0 => {
-                let times =
-                    if end.openings == 1 { "once".to_owned() } else { format!("{} times", end.openings) };
+                let when = match end.openings {
+                    1 => "when it opens".to_owned(),
+                    times => format!("each of the {} times that it opens", thousands(times)),
+                };
                 format!(
-                    "{} at the earliest: {least} of sending in the window {window}, which opens {times} until then; \
-                     give the same command each time that it does",
+                    "{} at the earliest: {least} of sending in the window {window}; give the same command {when}",
                     self.clock(&end.at)
                 )
             }
@@ -184,7 +185,7 @@ mod tests {
         // Eight hours a night: 20 hours are two nights and four hours.
         let said = done(72_000, "1/s", Some("22:00-06:00"), now);
         assert!(said.starts_with("Fri 13 Mar 02:00 CET at the earliest: 20h 0m of sending"), "{said}");
-        assert!(said.contains("opens 3 times"), "{said}");
+        assert!(said.ends_with("each of the 3 times that it opens"), "{said}");
         // It is open already, and long enough.
         let night = "2026-03-10T23:00:00[Europe/Berlin]";
         let said = done(7_200, "1/s", Some("22:00-06:00"), night);

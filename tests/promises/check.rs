@@ -46,7 +46,7 @@ priority                                                                        
              normal                                                                    2
              low                                                                       2
 
-the first requests, as they would be sent
+the first requests
 row 1, line 2
 {"account_email":"(no account named)","token":"(hidden)","ticket_id":1001,"subject":"Cannot sign in after the password reset","description":"Amelia Hart called:\r\n1. reset sent\r\n2. link expired","staff":"ST007-009","priority":"high"}
 row 2, line 5
@@ -73,9 +73,8 @@ fn a_messy_export_is_shown_as_it_is() {
         " --> messy-export.csv:6:1\n",
         "14 | #1010,ST007-009,high,Reports time out on Mondays,\n   | ^^^^^\n",
         "the row has too few cells",
-        "9 invalid, more than --max-failures 25% allows",
     ];
-    says(&checked.stderr.replace("9 of 17 rows are invalid", "9 invalid"), &told);
+    says(&checked.stderr, &told);
     assert_eq!(checked.stderr.matches("invalid: row ").count(), 9);
 }
 
@@ -132,7 +131,7 @@ fn a_program_gets_one_object_whatever_comes_of_it() {
     let second = &whole["invalid_rows"][1];
     assert_eq!(
         (&second["row"], &second["column"], &second["name"], &second["at_line"], &second["at_character"]),
-        (&json!(4), &json!(3), &json!("priority"), &json!(7), &json!(17))
+        (&json!(4), &json!(3), &json!("PRIORITY"), &json!(7), &json!(17))
     );
     assert_eq!(whole["fields"][2]["values"][0], json!({"value": "ST007-014", "rows": 2, "first_line": 5}));
     let strict = told(&["--strict"], EXIT_INPUT);
@@ -187,7 +186,7 @@ fn a_wrong_owner_a_twin_and_a_formula_stand_out() {
             "equal to an earlier row: 1 row",
         ],
     );
-    says(&checked.stdout, &["       ST007-009           2\n", "       Amelia Hart         1\n"]);
+    says(&checked.stdout, &["         ST007-009       2\n", "         Amelia Hart     1\n"]);
 }
 
 #[test]
@@ -199,7 +198,7 @@ fn invalid_rows_have_an_end_and_their_text_is_harmless() {
     assert_eq!(checked.stderr.matches("invalid: row ").count(), 10);
     says(
         &checked.stderr,
-        &["and 4 rows more that are invalid", "3 | 7,\u{FFFD}[31m\u{FFFD}x,urgent\n  |             ^^^^^^"],
+        &["and 4 rows more that are invalid", "3 | 7,\u{FFFD}[31m\u{FFFD}x,urgent\n  |           ^^^^^^"],
     );
     for text in [&checked.stdout, &checked.stderr] {
         assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text}");
