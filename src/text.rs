@@ -61,11 +61,13 @@ pub fn visible(text: &str) -> String {
 /// characters stand in strings alone.
 #[must_use]
 pub fn visible_json(json: &str) -> String {
+    use std::fmt::Write as _;
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {
         if char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}') {
             for unit in char.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
             out.push(char);
@@ -140,6 +142,17 @@ mod tests {
         let long = clean(&"x".repeat(1_000));
         assert_eq!(long.chars().count(), MESSAGE_CHARS_MAX + 1);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn what_would_not_be_seen_is_shown_as_long_as_it_was() {
+        assert_eq!(visible("a\tb\u{1b}[1m\u{202e}ü"), "a b\u{FFFD}[1m\u{FFFD}ü");
+        let json = visible_json("{\"a\":\"x\u{202e}\u{9b}\u{E0001}ü\"}");
+        assert_eq!(json, r#"{"a":"x\u202e\u009b\udb40\udc01ü"}"#);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json).unwrap()["a"],
+            "x\u{202e}\u{9b}\u{E0001}ü"
+        );
     }
 
     #[test]

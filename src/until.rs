@@ -127,13 +127,11 @@ impl Bounds {
     /// When sending ends that takes so long and begins now, the window alone counted; `None`: beyond any calendar.
     #[must_use]
     pub fn end(&self, now: &ZonedDateTime, takes: Duration) -> Option<WindowedEnd> {
-        match &self.window {
-            Some((window, _)) => window.end(now, takes),
-            None => {
-                let at = now.checked_add(SignedDuration::try_from(takes).ok()?).ok()?;
-                Some(WindowedEnd { at, openings: 0 })
-            }
+        if let Some((window, _)) = &self.window {
+            return window.end(now, takes);
         }
+        let at = now.checked_add(SignedDuration::try_from(takes).ok()?).ok()?;
+        Some(WindowedEnd { at, openings: 0 })
     }
 
     /// An error if the window is closed now.

@@ -112,7 +112,7 @@ fn pointed(raw: &[u8], first_line: u64, span: Option<Range<usize>>) -> Pointed {
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line_end = raw.iter().skip(start).position(is_end).map_or(raw.len(), |at| start + at);
     let end = span.map_or(line_end, |span| span.end.min(line_end));
-    let breaks = before.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let breaks = before.split(|byte| *byte == b'\n').count() as u64 - 1;
     let left = part(line_start..start);
     let column = left.chars().count() + 1;
     let kept = |range| part(range).chars().take(KEPT_CHARS_MAX).collect::<String>();

@@ -69,7 +69,6 @@ pub fn shape_into(text: &str, shape: &mut String) {
 #[derive(Debug)]
 struct Like {
     rows: u64,
-    /// How many different values, as far as they were told apart.
     example: String,
     first_line: u64,
 }

@@ -141,9 +141,10 @@ fn value_text(value: &str) -> String {
 #[must_use]
 pub fn tickets(counted: Counted) -> String {
     let Counted { tickets, with_several_rows, most, is_complete } = counted;
-    let among = match is_complete {
-        true => String::new(),
-        false => format!(" among the first {}", rows(IDENTICAL_AMONG_ROWS as u64)),
+    let among = if is_complete {
+        String::new()
+    } else {
+        format!(" among the first {}", rows(IDENTICAL_AMONG_ROWS as u64))
     };
     let tickets = format!("{}{among}", thousands(tickets));
     match (with_several_rows, most) {
@@ -164,20 +165,14 @@ fn body(sample: &Sample, account_email: &str) -> Result<String, Error> {
 
 /// The requests, as many as were kept.
 pub fn samples(findings: &Findings, account_email: &str) -> Result<String, Error> {
-    let mut text = String::new();
-    for sample in &findings.samples {
+    let shown = |sample: &Sample| {
         let body = body(sample, account_email)?;
-        text.push_str(&format!("row {}, line {}\n", sample.row, sample.line));
-        match body.char_indices().nth(SAMPLE_CHARS_MAX) {
-            None => text.push_str(&body),
-            Some((cut, _)) => {
-                text.push_str(body.get(..cut).unwrap_or_default());
-                text.push_str(&format!("… ({} bytes)", thousands(body.len() as u64)));
-            }
-        }
-        text.push('\n');
-    }
-    Ok(text)
+        let cut = body.char_indices().nth(SAMPLE_CHARS_MAX).and_then(|(cut, _)| body.get(..cut));
+        let body = cut
+            .map_or_else(|| body.clone(), |kept| format!("{kept}… ({} bytes)", thousands(body.len() as u64)));
+        Ok(format!("row {}, line {}\n{body}\n", sample.row, sample.line))
+    };
+    findings.samples.iter().map(shown).collect()
 }
 
 /// A field, for a program.

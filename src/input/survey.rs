@@ -78,7 +78,7 @@ pub fn survey(
         on_invalid(invalid)
     })?;
     if strict {
-        found.refuse_invalid(&named)?
+        found.refuse_invalid(&named)?;
     }
     Ok(found)
 }
@@ -162,19 +162,15 @@ impl Survey {
         if self.invalid == 0 {
             return Ok(());
         }
-        let more = self.invalid.saturating_sub(named.len() as u64);
-        let mut text = format!(
-            "{} of {} rows cannot be sent, and --strict wants every one; correct them, or leave out --strict",
+        let listed = match (named, self.invalid.saturating_sub(named.len() as u64)) {
+            ([], _) => String::new(),
+            (named, 0) => format!(":\n  {}", named.join("\n  ")),
+            (named, more) => format!(":\n  {}\n  and {} more", named.join("\n  "), thousands(more)),
+        };
+        Err(Error::Input(format!(
+            "{} of {} rows cannot be sent, and --strict wants every one; correct them, or leave out --strict{listed}",
             thousands(self.invalid),
             thousands(self.rows),
-        );
-        if let [_, ..] = named {
-            text.push_str(":\n  ");
-            text.push_str(&named.join("\n  "));
-            if more > 0 {
-                text.push_str(&format!("\n  and {} more", thousands(more)));
-            }
-        }
-        Err(Error::Input(text))
+        )))
     }
 }
