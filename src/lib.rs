@@ -27,7 +27,7 @@
 //! | [`report`] | what a run leaves behind |
 //! | [`commands`] | one file a subcommand, thin |
 //! | [`sandbox`] | a desk to try it on; shares no code with [`desk`] |
-//! | [`error`], [`secret`], [`text`], `folders` | what ends a run; the token; somebody else's words made harmless; private folders |
+//! | [`error`], [`secret`], [`text`], `folders`, `network_disk` | what ends a run; the token; somebody else's words made harmless; private folders; a warning of far ones |
 //!
 //! The promise lives in four places: [`journal::state`] (types), [`journal::transitions`] (one transaction),
 //! [`pipeline`] (a permit before a request) and [`desk::verdict`] (when in doubt, in doubt).
@@ -44,6 +44,7 @@ pub mod input;
 pub mod journal;
 pub mod lanes;
 pub mod mapping;
+mod network_disk;
 pub mod newer;
 pub mod pace;
 pub mod pipeline;

@@ -179,6 +179,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                 commit = Some(self.begin_commit().wait().boxed_local());
             }
             self.send(); //                                          permits → desk
+            self.parts.shutdown.under_way(self.in_flight.len());
             if self.is_over() && commit.is_none() {
                 break;
             }

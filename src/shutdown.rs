@@ -4,7 +4,7 @@
 //! gives the default Ctrl-C back, so the second one is ours: it leaves at once, and what was on its way is found
 //! in doubt by the next start.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Signal};
+use crate::text::counted;
 use crate::voice;
 
 /// How long a first pass gets to remove its half-taken copy once a signal has come.
@@ -23,6 +24,8 @@ pub struct Shutdown {
     asked: CancellationToken,
     /// Whether there may be something in flight that is worth waiting for.
     sending: Arc<AtomicBool>,
+    /// How much that is, to be told.
+    under_way: Arc<AtomicU64>,
     which: Arc<OnceLock<Signal>>,
 }
 
@@ -44,9 +47,10 @@ impl Shutdown {
                     let first = signals.next().await;
                     heard.ask(first);
                     if heard.sending.load(Ordering::Relaxed) {
+                        let requests = heard.under_way.load(Ordering::Relaxed);
                         voice::complain(&format!(
-                            "{first}: what is under way is finished first; a second signal leaves at once, and puts it \
-                             in doubt"
+                            "{first}: finishing {} under way; once more leaves at once, those are in doubt then",
+                            counted(requests, "request")
                         ));
                         let second = signals.next().await;
                         voice::complain("left at once: what was under way is in doubt");
@@ -65,6 +69,11 @@ impl Shutdown {
     /// From now on requests may be in flight, and the first signal waits for them.
     pub fn begin_sending(&self) {
         self.sending.store(true, Ordering::Relaxed);
+    }
+
+    /// So many requests are in flight now.
+    pub fn under_way(&self, requests: usize) {
+        self.under_way.store(requests as u64, Ordering::Relaxed);
     }
 
     /// Asks to stop, as a signal would; the first one counts.

@@ -114,7 +114,13 @@ pub fn thousands(count: u64) -> String {
 /// `1 row`, `2 rows`.
 #[must_use]
 pub fn rows(count: u64) -> String {
-    format!("{} row{}", thousands(count), if count == 1 { "" } else { "s" })
+    counted(count, "row")
+}
+
+/// So many of something whose name takes an s.
+#[must_use]
+pub fn counted(count: u64, of: &str) -> String {
+    format!("{} {of}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// A duration as people say it: `40s`, `12m 5s`, `3h 20m`, `2d 4h`. Parts of a second are left out above one.

@@ -19,6 +19,7 @@ use crate::journal::runs::{Counts, Run};
 use crate::journal::writer::Writer;
 use crate::lanes::Lanes;
 use crate::mapping::Mapping;
+use crate::network_disk;
 use crate::pace::Pace;
 use crate::pipeline::{Driven, Ended, Parts, Pipeline};
 use crate::progress::Progress;
@@ -48,6 +49,7 @@ pub fn hold(settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error>
     settings.bounds.check(jiff::Timestamp::now())?;
     let mut account = take_account(settings, shutdown)?;
     let mut journal = Journal::open(&settings.output.journal)?;
+    network_disk::warn(&settings.output.journal, &settings.state_folder);
     account.confirm(&mut journal, &settings.desk_id, settings.accept_journal)?;
     let found = journal.recover(&settings.desk_id)?;
     if found > 0 {
