@@ -80,7 +80,8 @@ mod tests {
         is(0x0102_1997, "9p");
         assert!(named(0x6573_5546).unwrap().contains("sshfs"));
         // ext, xfs, btrfs, tmpfs, overlayfs, zfs, f2fs, none at all
-        for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010, 0] {
+        for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010, 0]
+        {
             assert_eq!(named(local), None, "{local:#x}");
         }
     }

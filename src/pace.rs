@@ -315,6 +315,24 @@ mod tests {
         assert_eq!(burst, 2, "the bucket's depth, not five seconds' worth");
     }
 
+    /// Paused time is the monotonic clock alone: that of the wall stands still meanwhile, and does not matter.
+    #[tokio::test(start_paused = true)]
+    async fn f56_clock_jumps() {
+        let mut pace = Pace::new(&Rate::parse_all("100/s,100/min").unwrap(), None).unwrap();
+        for jump in [1, 3_600, 7 * 86_400] {
+            pace.take().unwrap();
+            tokio::time::advance(Duration::from_secs(jump)).await;
+            let burst = std::iter::from_fn(|| pace.take().ok()).count();
+            assert!(burst <= 2, "{burst} at once after {jump} s");
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        // What jumps over the end of a pause finds it over, and no more than that.
+        pace.pause(Duration::from_secs(60));
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(std::iter::from_fn(|| pace.take().ok()).count(), 2);
+        assert_eq!(pace.paused_total(), Duration::from_secs(60));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_everything_and_is_counted() {
         let mut pace = Pace::new(&[], None).unwrap();

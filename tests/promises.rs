@@ -16,6 +16,8 @@ mod account;
 mod bounds;
 #[path = "promises/check.rs"]
 mod check;
+#[path = "promises/bug.rs"]
+mod bug;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]
@@ -34,6 +36,8 @@ mod exit;
 mod faults;
 #[path = "promises/fixtures.rs"]
 mod fixtures;
+#[path = "promises/harmless.rs"]
+mod harmless;
 #[path = "promises/input.rs"]
 mod input;
 #[path = "promises/journal.rs"]

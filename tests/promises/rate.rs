@@ -98,3 +98,22 @@ fn no_more_than_concurrency_are_under_way_at_once() {
         assert!(window[6] - window[0] >= wait.as_secs_f64(), "{window:?}");
     }
 }
+
+#[test]
+fn f56_machine_sleeps() {
+    let bench = Bench::alone();
+    bench.rows(1..=80);
+    let mut program = bench.start(&["run", "rows.csv", "--rate", "20/s"]);
+    bench.await_requests(&mut program, 20);
+    program.stop();
+    // The fault itself, and no wait for anything: two seconds in which forty rows would have been due.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    program.signal(rustix::process::Signal::CONT);
+    program.finish().code(EXIT_DONE);
+    let times: Vec<f64> = bench.seen().iter().map(|seen| seen.at).collect();
+    assert_eq!((times.len(), bench.judge().applied_twice), (80, 0));
+    let slept = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    assert!(slept >= 1.9, "it stood still for {slept} s: {times:?}");
+    let worst = worst_second(&times);
+    assert!(worst <= 23, "{worst} in one second after it stood still");
+}

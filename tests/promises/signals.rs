@@ -8,6 +8,7 @@ use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
 use crate::support::Bench;
+use crate::support::ledger::{SENDING, states};
 
 fn drains(signal: Signal, code: u8) {
     let wait = Duration::from_millis(25);
@@ -17,12 +18,20 @@ fn drains(signal: Signal, code: u8) {
     let mut program = bench.start(&command);
     bench.await_requests(&mut program, 20);
     program.signal(signal);
-    program.finish().code(code).says("to go on: deskload run rows.csv --concurrency 4");
+    let said = program.finish().code(code);
+    assert_eq!(said.stderr.matches("under way; once more leaves at once").count(), 1, "{}", said.stderr);
+    said.says("to go on: deskload run rows.csv --concurrency 4");
     let [applied, failed, _, in_doubt, _, pending] = bench.counts(1);
     assert_eq!((failed, in_doubt), (0, 0), "what was in flight has been finished");
     assert!(applied >= 17 && pending > 0, "{applied} applied, {pending} pending");
     assert_eq!(bench.desk().applied, applied);
     assert_eq!(bench.summary(1)["exit_code"], code);
+    for ending in ["-wal", "-shm"] {
+        let left = bench.path(&format!("deskload/journal.sqlite3{ending}"));
+        assert!(!left.exists(), "the journal was closed clean: {}", left.display());
+    }
+    assert!(!states(&bench.journal()).values().any(|state| *state == SENDING), "no permit was kept");
+    assert_eq!(bench.summary(1)["attempts"], bench.desk().requests, "those that were not used do not count");
     bench.run(&command).code(EXIT_DONE);
     assert_eq!(bench.counts(1), [400, 0, 0, 0, 0, 0]);
     assert_eq!((bench.judge().applied, bench.judge().applied_twice), (400, 0));
@@ -51,9 +60,11 @@ fn f51_ctrl_c_twice() {
     let mut program = bench.start(&["run", "rows.csv", "--concurrency", "1", "--timeout", "10m", "-vv"]);
     bench.await_requests(&mut program, 1);
     program.signal(Signal::INT);
-    program.await_stderr("stopping");
+    program.await_stderr(
+        "Ctrl-C: finishing 1 request under way; once more leaves at once, those are in doubt then",
+    );
     program.signal(Signal::INT);
-    program.finish().code(EXIT_INTERRUPT);
+    program.finish().code(EXIT_INTERRUPT).says("left at once: what was under way is in doubt");
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("ended with 1 row on the way: in doubt");
     assert_eq!(bench.counts(1), [2, 0, 0, 1, 0, 0]);
     assert_eq!(bench.judge().applied_twice, 0);

@@ -101,6 +101,19 @@ impl Started {
         Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
     }
 
+    /// What the system tells of it in this file of `/proc`; it must be at work still.
+    pub(crate) fn told_by_the_system(&self, file: &str) -> String {
+        let told = std::fs::read(format!("/proc/{}/{file}", self.child.id())).unwrap();
+        String::from_utf8_lossy(&told).into_owned()
+    }
+
+    /// Stops it, as a machine that sleeps does, until it is sent [`Signal::CONT`].
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = || self.told_by_the_system("status").lines().any(|line| line.starts_with("State:\tT"));
+        until("it to stand still", stopped);
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();

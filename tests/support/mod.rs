@@ -210,9 +210,14 @@ impl Bench {
 
     /// Runs a line of shell, in which `$DESKLOAD` is the program, to its end.
     pub(crate) fn shell(&self, line: &str, input: Option<&str>) -> Output {
+        self.start_shell(line, input).finish()
+    }
+
+    /// Starts a line of shell, in which `$DESKLOAD` is the program.
+    pub(crate) fn start_shell(&self, line: &str, input: Option<&str>) -> Started {
         let mut env = self.env.clone();
         env.insert("DESKLOAD", env!("CARGO_BIN_EXE_deskload").into());
-        Started::start("sh", &["-c", line], &self.dir(), &env, input.map(Into::into)).finish()
+        Started::start("sh", &["-c", line], &self.dir(), &env, input.map(Into::into))
     }
 
     /// The summary of a run.
