@@ -14,10 +14,10 @@ mod support;
 mod account;
 #[path = "promises/bounds.rs"]
 mod bounds;
-#[path = "promises/check.rs"]
-mod check;
 #[path = "promises/bug.rs"]
 mod bug;
+#[path = "promises/check.rs"]
+mod check;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]
@@ -68,6 +68,8 @@ mod report;
 mod resolve;
 #[path = "promises/secrets.rs"]
 mod secrets;
+#[path = "promises/sheets.rs"]
+mod sheets;
 #[path = "promises/signals.rs"]
 mod signals;
 #[path = "promises/token.rs"]

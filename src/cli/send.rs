@@ -68,15 +68,21 @@ pub struct InputArgs {
     /// Format of the input [default: by the file's ending]
     #[arg(long, env = "DESKLOAD_FORMAT", value_name = "csv|tsv|jsonl")]
     pub format: Option<Choice>,
-    /// What stands between cells: one character, or tab
+    /// What stands between cells: one character, or tab [default: comma, semicolon or tab, as the header shows]
     #[arg(long, env = "DESKLOAD_DELIMITER", value_name = "CHAR", value_parser = crate::input::layout::parse_delimiter)]
     pub delimiter: Option<u8>,
+    /// Encoding of the input, for instance windows-1252 [default: UTF-8, or as its byte order mark says]
+    #[arg(long, env = "DESKLOAD_ENCODING", value_name = "NAME", value_parser = crate::input::decode::parse_encoding)]
+    pub encoding: Option<String>,
     /// Take a field from a column of another name; may be given several times
     #[arg(long, env = "DESKLOAD_MAP", value_name = "FIELD=COLUMN", value_delimiter = '\n')]
     pub map: Vec<String>,
     /// Set a field in every row; may be given several times
     #[arg(long, env = "DESKLOAD_SET", value_name = "FIELD=VALUE", value_delimiter = '\n')]
     pub set: Vec<String>,
+    /// What a blank cell of a field means: keep it as it is (the default), clear it, or an invalid row
+    #[arg(long, env = "DESKLOAD_BLANK", value_name = "FIELD=keep|clear|error", value_delimiter = '\n')]
+    pub blank: Vec<String>,
     /// Leave a column out; may be given several times
     #[arg(long, env = "DESKLOAD_IGNORE", value_name = "COLUMN", value_delimiter = '\n')]
     pub ignore: Vec<String>,

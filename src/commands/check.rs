@@ -14,14 +14,16 @@ use crate::cli::{CheckArgs, InputArgs, SendArgs};
 use crate::commands::forecast::{self, Forecast};
 use crate::commands::print;
 use crate::commands::source::{Source, locate};
+use crate::commands::unresolved;
+use crate::config::Profile;
 use crate::error::{EXIT_DONE, Error};
-use crate::input::{Format, Layout, Records, Survey, spool, survey_each};
+use crate::input::{Format, Layout, Records, Survey, survey_each};
 use crate::mapping::{Mapping, MappingSpec};
 use crate::settings::{CheckSettings, InputSettings};
 use crate::shutdown::Shutdown;
 use crate::spooled;
 use crate::text::{clean, rows, thousands};
-use crate::voice::{self, Form};
+use crate::voice::{self, Form, say};
 
 /// What stands for the account where none was named.
 const NO_ACCOUNT: &str = "(no account named)";
@@ -33,13 +35,13 @@ const LOOK_EVERY_ROWS: u64 = 4_096;
 const USUAL_WIDTH: u16 = 100;
 
 /// `check`.
-pub fn run(args: &CheckArgs) -> Result<(), Error> {
-    check(&args.file, &args.input, &args.send)
+pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
+    check(&args.file, &args.input, &args.send, profile)
 }
 
 /// The same for `run --dry-run`.
-pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs) -> Result<(), Error> {
-    let input = InputSettings::resolve(input)?;
+pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs, profile: &Profile) -> Result<(), Error> {
+    let input = InputSettings::resolve(input, profile)?;
     let settings = CheckSettings::resolve(send)?;
     super::speak(&settings.output)?;
     let source = Source::find(file)?;
@@ -71,8 +73,11 @@ fn read(source: &Source, input: &InputSettings, shutdown: &Shutdown) -> Result<C
     if let Source::File { bytes, .. } = source {
         spooled::check_space(&folder, *bytes)?;
     }
-    let taken = spool::take(&mut source.open(shutdown)?, &folder)?;
-    let layout = Layout::choose(input.format, input.delimiter, source.path(), taken.first, taken.bom);
+    let mut taken = input.take(&mut source.open(shutdown)?, &folder)?;
+    let layout = input.layout(&mut taken, source.path())?;
+    for detected in &taken.detected {
+        say(detected);
+    }
     let mut records = Records::open(taken.file.path(), &layout)?;
     let mapping = Mapping::resolve(&input.mapping, records.header())?;
     let mut findings = Findings::new(Pointer::open(taken.file.path(), layout)?);
@@ -93,6 +98,7 @@ impl Checked {
     /// What looks wrong, and stops nobody.
     fn warnings(&mut self, mapping: &MappingSpec, settings: &CheckSettings) -> Vec<String> {
         let mut warnings = self.findings.tally.warnings();
+        warnings.extend(unresolved::lines(&self.survey, mapping));
         let survey = &self.survey;
         if survey.identical > 0 {
             warnings.push(format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));

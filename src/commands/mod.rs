@@ -9,6 +9,7 @@
 //! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
 //! | `source`, `forecast` | what was named as the input; which limit binds, and until when |
 //! | `watched` | metrics, and the command at the end |
+//! | `unresolved` | names that no lookup table knows |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
@@ -29,6 +30,7 @@ pub mod run;
 pub mod sandbox;
 mod source;
 pub mod status;
+mod unresolved;
 mod watched;
 
 use std::io::Write as _;
@@ -64,7 +66,7 @@ fn obey(layered: &Layered) -> Result<(), Error> {
     let profile = &layered.profile;
     match &layered.cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => check::run(args, profile),
         Command::Run(args) => run::run(args, profile),
         Command::Resume(args) => resume::run(args, profile),
         Command::Retry(args) => retry::run(args, profile),

@@ -7,14 +7,14 @@ use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
 use crate::commands::forecast::Forecast;
 use crate::commands::source::{Source, locate};
-use crate::commands::{check, ending, now_ms, watched};
+use crate::commands::{check, ending, now_ms, unresolved, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
-use crate::mapping::Mapping;
+use crate::mapping::{Blank, Mapping};
 use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
 use crate::shutdown::Shutdown;
@@ -25,9 +25,9 @@ use crate::voice::{self, say};
 /// Runs it.
 pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     if args.dry_run {
-        return check::check(&args.file, &args.input, &args.send);
+        return check::check(&args.file, &args.input, &args.send, profile);
     }
-    let input = InputSettings::resolve(&args.input)?;
+    let input = InputSettings::resolve(&args.input, profile)?;
     let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();
@@ -132,7 +132,8 @@ impl Planner<'_> {
             spooled::check_space(&journal.spool_folder(), *bytes)?;
         }
         let taken =
-            self.interruptible(spool::take(&mut source.open(self.shutdown)?, &journal.spool_folder()))?;
+            self.interruptible(self.input.take(&mut source.open(self.shutdown)?, &journal.spool_folder()));
+        let taken = taken.map_err(|error| locate(error, source))?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {
             // The bytes are those that the run was opened with, so its marks fit.
             if let Some(run) = plan.known_run().filter(|run| spooled::wants_its_input(journal, run)) {
@@ -181,7 +182,7 @@ impl Planner<'_> {
     /// How this command reads the rows otherwise than the run did.
     fn differences(&self, run: &Run) -> Vec<String> {
         let mut differences = self.input.mapping.differences(&run.mapping);
-        let typed = self.layout(run.layout.bom, None, None);
+        let typed = Layout::choose(self.input.format, self.input.delimiter, None, None, run.layout.bom);
         if self.input.format.is_some() && typed.format != run.layout.format {
             differences.push("--format is another".to_owned());
         }
@@ -190,10 +191,6 @@ impl Planner<'_> {
             differences.push("--delimiter is another".to_owned());
         }
         differences
-    }
-
-    fn layout(&self, bom: bool, path: Option<&Path>, first: Option<u8>) -> Layout {
-        Layout::choose(self.input.format, self.input.delimiter, path, first, bom)
     }
 
     /// Reads every row once, and notes the invalid ones.
@@ -208,10 +205,21 @@ impl Planner<'_> {
     }
 
     /// Reads every row once, and opens a run for them.
-    fn begin(&self, journal: &mut Journal, source: &Source, taken: Taken) -> Result<Plan, Error> {
-        let layout = self.layout(taken.bom, source.path(), taken.first);
+    fn begin(&self, journal: &mut Journal, source: &Source, mut taken: Taken) -> Result<Plan, Error> {
+        let layout = self.input.layout(&mut taken, source.path()).map_err(|error| locate(error, source))?;
+        for detected in &taken.detected {
+            say(detected);
+        }
         let survey = self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
+        for line in unresolved::lines(&survey, &self.input.mapping) {
+            say(&line);
+        }
+        if self.input.mapping.blank.values().any(|blank| *blank == Blank::Clear) {
+            say(
+                "blank cells clear fields by sending an empty text; nobody has documented that the desk takes it so",
+            );
+        }
         if survey.identical > 0 {
             say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
         }

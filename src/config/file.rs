@@ -108,6 +108,15 @@ impl Source {
         }
     }
 
+    /// A path that counts from the folder of the configuration file, unless it is absolute.
+    pub(super) fn path_beside(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Error> {
+        let text = self.text(key, value)?;
+        Ok(match (text.strip_prefix("~/"), env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.path.parent().unwrap_or(Path::new("")).join(text),
+        })
+    }
+
     /// A path, which has to be absolute: the file is read from whatever folder deskload is started in.
     pub(super) fn path(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Error> {
         let text = self.text(key, value)?;

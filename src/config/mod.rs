@@ -19,4 +19,4 @@ pub use file::{places, usual_place};
 #[cfg(test)]
 pub(crate) use layers::check_text;
 pub use layers::{Layered, Origin, parse, setting_names};
-pub use profile::Profile;
+pub use profile::{LookupFrom, LookupSetting, Profile};

@@ -12,9 +12,12 @@ use super::file::Source;
 use super::layers::{is_setting, takes_path};
 use crate::desk::verdict::{Meaning, ReplyRule, Rules};
 use crate::error::Error;
+use crate::mapping::Target;
+use crate::mapping::lookup::parse_lookup_field;
 
 /// Settings of a profile that no flag has.
-const OWN: [&str; 5] = ["token_file", "token_command", "check_reply_id", "trust_503", "reply"];
+const OWN: [&str; 7] =
+    ["token_file", "token_command", "check_reply_id", "trust_503", "reply", "lookup", "custom_fields_as"];
 
 /// What a profile says. The default says nothing.
 #[derive(Debug, Default)]
@@ -27,6 +30,37 @@ pub struct Profile {
     pub token_command: Option<String>,
     /// `check_reply_id`, `trust_503` and `[[profile.NAME.reply]]`
     pub rules: Rules,
+    /// `[profile.NAME.lookup.FIELD]`
+    pub lookup: Vec<LookupSetting>,
+    /// `custom_fields_as = "string"`: the array of custom fields is sent as a string that holds it.
+    pub custom_fields_as_string: bool,
+}
+
+/// A table from words to ids, as the profile names it; a file is read when a run is started.
+#[derive(Debug)]
+pub struct LookupSetting {
+    /// The field.
+    pub target: Target,
+    /// Its place, for a person.
+    pub place: String,
+    /// Where the entries are.
+    pub from: LookupFrom,
+}
+
+/// Where a table's entries are.
+#[derive(Debug)]
+pub enum LookupFrom {
+    /// In the profile: word and id.
+    Inline(Vec<(String, String)>),
+    /// In a CSV file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The column of the words.
+        from: String,
+        /// The column of the ids.
+        to: String,
+    },
 }
 
 /// A setting that is a flag, too.
@@ -87,6 +121,17 @@ impl Profile {
                 "token_command" => profile.token_command = Some(source.text(name, value)?),
                 "check_reply_id" => profile.rules.check_reply_id = source.flag(name, value)?,
                 "trust_503" => profile.rules.trust_503 = source.flag(name, value)?,
+                "lookup" => profile.lookup = lookups(source, value)?,
+                "custom_fields_as" => {
+                    profile.custom_fields_as_string = match source.text(name, value)?.as_str() {
+                        "array" => false,
+                        "string" => true,
+                        _ => {
+                            return Err(source
+                                .wrong(value.span().start, "custom_fields_as has to be array or string"));
+                        }
+                    }
+                }
                 "reply" => profile.rules.replies = replies(source, value)?,
                 "token" => {
                     return Err(source.wrong(
@@ -144,6 +189,16 @@ impl Profile {
         if rules.trust_503 != usual.trust_503 {
             lines.push(("trust_503", rules.trust_503.to_string()));
         }
+        if self.custom_fields_as_string {
+            lines.push(("custom_fields_as", "string".to_owned()));
+        }
+        lines.extend(self.lookup.iter().map(|lookup| {
+            let from = match &lookup.from {
+                LookupFrom::Inline(pairs) => format!("{} entries", pairs.len()),
+                LookupFrom::File { path, .. } => path.display().to_string(),
+            };
+            ("lookup", format!("{}: {from}", lookup.target))
+        }));
         lines.extend(
             rules
                 .replies
@@ -207,6 +262,52 @@ fn check(arg: &Arg, values: &[OsString]) -> Result<(), String> {
             }))
         }
     }
+}
+
+/// `[profile.NAME.lookup.FIELD]`: tables from words to ids.
+fn lookups(source: &Source, value: &Spanned<DeValue<'_>>) -> Result<Vec<LookupSetting>, Error> {
+    let shape = |start| source.wrong(start, "lookup has to be written as [profile.NAME.lookup.FIELD]");
+    let DeValue::Table(fields) = value.get_ref() else { return Err(shape(value.span().start)) };
+    let mut found = Vec::with_capacity(fields.len());
+    for (field, table) in fields {
+        let start = field.span().start;
+        // Without quotes, a dot begins another table; so custom_fields.ID needs them.
+        let target = parse_lookup_field(field.get_ref()).map_err(|why| source.wrong(start, why))?;
+        let DeValue::Table(keys) = table.get_ref() else { return Err(shape(table.span().start)) };
+        let from = match keys.get("file") {
+            Some(file) => lookup_file(source, start, keys, file)?,
+            None => LookupFrom::Inline(
+                keys.iter()
+                    .map(|(word, id)| Ok((word.get_ref().to_string(), source.text(word.get_ref(), id)?)))
+                    .collect::<Result<_, Error>>()?,
+            ),
+        };
+        let place = format!("{}, line {}", source.path.display(), source.line(start));
+        found.push(LookupSetting { target, place, from });
+    }
+    Ok(found)
+}
+
+fn lookup_file(
+    source: &Source,
+    start: usize,
+    keys: &DeTable<'_>,
+    file: &Spanned<DeValue<'_>>,
+) -> Result<LookupFrom, Error> {
+    let known = ["file", "from", "to"];
+    if let Some((key, _)) = keys.iter().find(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
+        return Err(source.unknown(key, known.into_iter()));
+    }
+    let (Some(from), Some(to)) = (keys.get("from"), keys.get("to")) else {
+        return Err(
+            source.wrong(start, "a lookup file needs from and to, the columns of the words and of the ids")
+        );
+    };
+    Ok(LookupFrom::File {
+        path: source.path_beside("file", file)?,
+        from: source.text("from", from)?,
+        to: source.text("to", to)?,
+    })
 }
 
 /// `[[profile.NAME.reply]]`: what words of the desk mean.

@@ -56,6 +56,8 @@ pub struct Connection {
     pub authorities: Vec<reqwest::Certificate>,
     /// What the vendor leaves open.
     pub rules: Rules,
+    /// Whether the array of custom fields is sent as a string that holds it: both tables of the vendor say String.
+    pub custom_fields_as_string: bool,
 }
 
 /// How a new token is got.
@@ -70,6 +72,7 @@ pub struct ProProfs {
     renew: Option<Renew>,
     timeout: Duration,
     rules: Rules,
+    custom_fields_as_string: bool,
 }
 
 impl ProProfs {
@@ -106,6 +109,7 @@ impl ProProfs {
             renew,
             timeout: connection.timeout,
             rules: connection.rules,
+            custom_fields_as_string: connection.custom_fields_as_string,
         })
     }
 
@@ -133,7 +137,7 @@ impl ProProfs {
 impl Desk for ProProfs {
     async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
         let token = self.token();
-        let body = match render(&self.account_email, token.expose(), update) {
+        let body = match render(&self.account_email, token.expose(), update, self.custom_fields_as_string) {
             Ok(body) => Ok(body),
             Err(why) => Err(Trouble::NotConnected(why)),
         };
@@ -197,18 +201,41 @@ struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     inbox: Option<&'a str>,
     /// Both tables of the vendor call it a String; the create page sends an array, and so do we.
-    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "custom_fields")]
-    custom_fields: &'a [CustomField],
+    #[serde(skip_serializing_if = "CustomFields::is_empty")]
+    custom_fields: CustomFields<'a>,
 }
 
-fn custom_fields<S: Serializer>(fields: &&[CustomField], serializer: S) -> Result<S::Ok, S::Error> {
+#[derive(Clone, Copy)]
+struct CustomFields<'a> {
+    fields: &'a [CustomField],
+    as_string: bool,
+}
+
+impl CustomFields<'_> {
+    fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
+impl Serialize for CustomFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.as_string {
+            return array(self.fields, serializer);
+        }
+        let inner = CustomFields { as_string: false, ..*self };
+        let text = serde_json::to_string(&inner).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+fn array<S: Serializer>(fields: &[CustomField], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Element<'a, T> {
         id: &'a str,
         value: T,
     }
     let mut array = serializer.serialize_seq(Some(fields.len()))?;
-    for field in *fields {
+    for field in fields {
         match &field.value {
             CustomValue::Text(value) => array.serialize_element(&Element { id: &field.id, value })?,
             CustomValue::Json(value) => array.serialize_element(&Element { id: &field.id, value })?,
@@ -218,7 +245,12 @@ fn custom_fields<S: Serializer>(fields: &&[CustomField], serializer: S) -> Resul
 }
 
 /// Writes the body. The error holds no word of it.
-fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec<u8>, String> {
+fn render(
+    account_email: &str,
+    token: &str,
+    update: &TicketUpdate,
+    custom_fields_as_string: bool,
+) -> Result<Vec<u8>, String> {
     let changes = update.changes();
     let request = Request {
         account_email,
@@ -232,7 +264,7 @@ fn render(account_email: &str, token: &str, update: &TicketUpdate) -> Result<Vec
         staff: changes.staff.as_deref(),
         priority: changes.priority.map(Priority::as_str),
         inbox: changes.inbox.as_deref(),
-        custom_fields: &changes.custom_fields,
+        custom_fields: CustomFields { fields: &changes.custom_fields, as_string: custom_fields_as_string },
     };
     serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
 }
@@ -328,7 +360,7 @@ mod tests {
         let changes =
             Changes { staff: Some("ST007-009".into()), priority: Some(Priority::High), ..Changes::default() };
         let update = TicketUpdate::new(TicketId::parse("1001").unwrap(), changes).unwrap();
-        let body = render("john@proprofs.com", "secret", &update).unwrap();
+        let body = render("john@proprofs.com", "secret", &update, false).unwrap();
         assert_eq!(
             String::from_utf8(body).unwrap(),
             r#"{"account_email":"john@proprofs.com","token":"secret","ticket_id":1001,"staff":"ST007-009","priority":"high"}"#
@@ -346,7 +378,7 @@ mod tests {
             ..Changes::default()
         };
         let update = TicketUpdate::new(TicketId::parse("7").unwrap(), changes).unwrap();
-        let body = String::from_utf8(render("a@example.com", "t", &update).unwrap()).unwrap();
+        let body = String::from_utf8(render("a@example.com", "t", &update, false).unwrap()).unwrap();
         assert!(body.ends_with(
             r#""custom_fields":[{"id":"CF007-07","value":"Micro"},{"id":"CF007-08","value":12345678901234567890.10}]}"#
         ));

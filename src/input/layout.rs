@@ -48,7 +48,8 @@ pub struct Layout {
     pub format: Format,
     /// The byte between cells; without meaning for JSONL.
     pub delimiter: u8,
-    /// Whether the input began with a byte order mark. The spool does not.
+    /// Whether the input began with a byte order mark or was not UTF-8, so that files that go back begin with one.
+    /// The spool does not.
     pub bom: bool,
 }
 
@@ -77,7 +78,53 @@ impl Layout {
     }
 }
 
+/// The delimiter that a header line shows: the one of comma, semicolon and tab that stands outside quotes. Where
+/// there are several, it is the one that splits off a name that `knows`. `Ok(None)`: none of them is there.
+pub(super) fn detect_delimiter(header: &[u8], knows: &dyn Fn(&str) -> bool) -> Result<Option<u8>, String> {
+    let cells = |delimiter: u8| {
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(header);
+        let mut cells = csv::ByteRecord::new();
+        // A header that cannot be split is told by whoever reads it as a record.
+        let _ = reader.read_byte_record(&mut cells);
+        cells
+    };
+    let there: Vec<(u8, csv::ByteRecord)> = [b',', b';', b'\t']
+        .into_iter()
+        .map(|delimiter| (delimiter, cells(delimiter)))
+        .filter(|(_, cells)| cells.len() > 1)
+        .collect();
+    if let [] | [_] = there.as_slice() {
+        return Ok(there.first().map(|(delimiter, _)| *delimiter));
+    }
+    let known =
+        |(_, cells): &&(u8, csv::ByteRecord)| cells.iter().any(|cell| str::from_utf8(cell).is_ok_and(knows));
+    match there.iter().filter(known).collect::<Vec<_>>().as_slice() {
+        [(delimiter, _)] => Ok(Some(*delimiter)),
+        _ => {
+            let found: Vec<&str> = there.iter().map(|(delimiter, _)| typed(*delimiter)).collect();
+            Err(format!(
+                "the header holds {}, and it is not clear which stands between the cells; say so with --delimiter",
+                found.join(" and ")
+            ))
+        }
+    }
+}
+
+/// A delimiter as it is typed.
+#[must_use]
+pub fn typed(delimiter: u8) -> &'static str {
+    match delimiter {
+        b',' => "','",
+        b';' => "';'",
+        b'\t' => "tab",
+        _ => "another one",
+    }
+}
+
 fn by_ending(path: &Path) -> Choice {
+    let packed = path.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+    let path = if packed { Path::new(path.file_stem().unwrap_or_default()) } else { path };
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
         "jsonl" | "ndjson" => Choice::Jsonl,

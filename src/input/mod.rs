@@ -3,7 +3,8 @@
 //! | Module | Its one job |
 //! |---|---|
 //! | [`layout`] | which format, which delimiter |
-//! | [`spool`] | copy the input once, digest it, take a BOM off |
+//! | [`spool`] | copy the input once, digest it, unpack it, take a BOM off |
+//! | [`decode`] | other encodings to UTF-8, or an error |
 //! | [`records`] | one record after the other, with its number, line and byte |
 //! | `window` | the raw bytes of the record being read; notices one that never ends |
 //! | `csv` | CSV records on top of the window, and the header |
@@ -15,6 +16,7 @@
 //! input unusable is [`Error::Input`](crate::error::Error::Input); a disk that fails is `Error::Machine`.
 
 mod csv;
+pub mod decode;
 pub(crate) mod jsonl;
 pub mod layout;
 pub mod records;

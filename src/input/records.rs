@@ -4,14 +4,16 @@
 //! the same everywhere. Buffers are reused: a million rows cost the memory of one.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use csv::ByteRecord;
 use serde::{Deserialize, Serialize};
 
+use super::RECORD_BYTES_MAX;
 use super::csv::{CsvRows, Header};
 use super::jsonl::JsonlRows;
-use super::layout::{Format, Layout};
+use super::layout::{Format, Layout, detect_delimiter};
 use crate::error::Error;
 
 /// Where a record begins, so that reading can start there.
@@ -94,6 +96,17 @@ impl Default for Record {
     }
 }
 
+/// The first line that is not blank; its line breaks within quotes belong to it.
+fn first_record(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii_start();
+    let mut quoted = false;
+    let end = text.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        !quoted && matches!(byte, b'\r' | b'\n')
+    });
+    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
+}
+
 /// The records of a spool, or of any UTF-8 file.
 #[derive(Debug)]
 pub struct Records {
@@ -116,6 +129,19 @@ impl Records {
             Format::Jsonl => Source::Jsonl(JsonlRows::open(path, file)),
         };
         Ok(Self { row: 0, source })
+    }
+
+    /// What stands between the cells of a CSV, by its header line; a comma where the header is one cell. `knows` tells
+    /// names that mean something, should there be several possible ones.
+    pub fn detect_delimiter(path: &Path, knows: &dyn Fn(&str) -> bool) -> Result<u8, Error> {
+        let file = File::open(path).map_err(|error| Error::file("open", path, &error))?;
+        let mut start = Vec::new();
+        // Twice: where a line is longer, the header is too long a record, which is told when it is read.
+        file.take(2 * RECORD_BYTES_MAX as u64)
+            .read_to_end(&mut start)
+            .map_err(|error| Error::file("read", path, &error))?;
+        let found = detect_delimiter(first_record(&start), knows);
+        found.map(|found| found.unwrap_or(b',')).map_err(|why| Error::Input(format!("line 1: {why}")))
     }
 
     /// The columns; `None` for JSONL, where each object brings its own keys.

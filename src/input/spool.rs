@@ -1,7 +1,7 @@
 //! The input, copied once, so that neither a pipe nor an edit to the file can disturb a run.
 //!
-//! The digest is of the bytes as they came, a byte order mark included: it is the input's name. The copy is
-//! without the mark, readable by its owner alone, and on disk before [`take`] returns. What is plainly no UTF-8
+//! The digest is of the bytes as they came, packed and with a byte order mark: it is the input's name. The copy is
+//! unpacked UTF-8 without the mark, readable by its owner alone, and on disk before [`take`] returns. What cannot be
 //! text is refused here with the way out. A failure leaves nothing behind: the file removes itself.
 
 use std::fs::Permissions;
@@ -12,11 +12,15 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::UTF8_BOM;
+use super::decode::{self, Decoder};
 use crate::error::Error;
+use crate::spooled::check_space;
 
 /// How much is read at once, in bytes.
 const CHUNK_BYTES: usize = 128 * 1024;
+
+/// After how many bytes the free space is looked at again while an input is unpacked, whose size nobody knows.
+const LOOK_EVERY_BYTES: u64 = 64 << 20;
 
 /// A fresh spool.
 #[derive(Debug)]
@@ -27,32 +31,131 @@ pub struct Taken {
     pub sha256: String,
     /// How many bytes came, a byte order mark included.
     pub bytes: u64,
-    /// Whether a UTF-8 byte order mark was taken off.
+    /// Whether the input began with a byte order mark or was not UTF-8: files that go back get a mark then.
     pub bom: bool,
+    /// What was found out about the input that nobody had said, for a person.
+    pub detected: Vec<String>,
     /// The first byte that is not blank, if any: it tells JSONL from CSV on standard input.
     pub first: Option<u8>,
 }
 
-/// Copies the input into a new file in `folder`.
+/// Copies an input of UTF-8, or of what its byte order mark says, into a new file in `folder`.
 pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
+    take_as(source, folder, None)
+}
+
+/// As [`take`], from the encoding that was typed.
+pub fn take_as(source: &mut dyn Read, folder: &Path, encoding: Option<&str>) -> Result<Taken, Error> {
+    let mut raw = Raw::new(source)?;
+    let packing = Packing::of(&raw.head);
+    let copied = packing.open(&mut raw).and_then(|mut bytes| copy(&mut bytes, folder, packing, encoding));
+    // What went wrong with the source itself is no fault of the input's.
+    if let Some(error) = &raw.failed {
+        return Err(Error::Machine(format!("failed to read the input: {error}")));
+    }
+    let (file, bom, first, mut detected) = copied?;
+    detected.extend(packing.word().map(|word| format!("packed with {word} (detected)")));
+    let (sha256, bytes) = raw.finish()?;
+    Ok(Taken { file, sha256, bytes, bom, detected, first })
+}
+
+type Copied = (NamedTempFile, bool, Option<u8>, Vec<String>);
+
+fn copy(
+    bytes: &mut dyn Read,
+    folder: &Path,
+    packing: Packing,
+    encoding: Option<&str>,
+) -> Result<Copied, Error> {
     let mut file = new_file(folder).map_err(|error| write_error(folder, &error))?;
-    let mut bytes = Bytes::new(source);
-    let head = bytes.next()?;
-    refuse_other_kinds(head)?;
-    let bom = head.starts_with(UTF8_BOM);
-    let mut chunk = if bom { head.get(UTF8_BOM.len()..).unwrap_or_default() } else { head };
-    let mut first = None;
+    let (mut chunk, mut ahead) = (Vec::new(), Vec::new());
+    let broken = |error: io::Error| packing.broken(&error);
+    fill(bytes, &mut chunk).map_err(broken)?;
+    refuse_other_kinds(&chunk)?;
+    let chosen = decode::choose(&chunk, encoding);
+    chunk.drain(..chosen.mark);
+    let mut decoder = chosen.encoding.map(Decoder::new);
+    let (mut first, mut written, mut looked) = (None, 0, 0);
     loop {
-        first = first.or_else(|| chunk.iter().copied().find(|byte| !byte.is_ascii_whitespace()));
-        file.as_file_mut().write_all(chunk).map_err(|error| write_error(folder, &error))?;
-        chunk = bytes.next()?;
-        if chunk.is_empty() {
+        fill(bytes, &mut ahead).map_err(broken)?;
+        let text = match &mut decoder {
+            None => chunk.as_slice(),
+            Some(decoder) => decoder.decode(&chunk, ahead.is_empty()).map_err(Error::Input)?.as_bytes(),
+        };
+        first = first.or_else(|| text.iter().copied().find(|byte| !byte.is_ascii_whitespace()));
+        written += text.len() as u64;
+        if packing != Packing::None && written - looked >= LOOK_EVERY_BYTES {
+            looked = written;
+            check_space(folder, LOOK_EVERY_BYTES)?;
+        }
+        file.as_file_mut().write_all(text).map_err(|error| write_error(folder, &error))?;
+        if ahead.is_empty() {
             break;
         }
+        std::mem::swap(&mut chunk, &mut ahead);
     }
     file.as_file().sync_all().map_err(|error| write_error(folder, &error))?;
-    let (sha256, bytes) = bytes.finish();
-    Ok(Taken { file, sha256, bytes, bom, first })
+    let detected = chosen.surprising.map(|name| format!("encoding {name} (detected by its byte order mark)"));
+    let bom = chosen.mark > 0 || chosen.encoding.is_some();
+    Ok((file, bom, first, detected.into_iter().collect()))
+}
+
+/// Reads a full chunk, unless the source ends: a pipe may hand over a byte order mark in parts.
+fn fill(source: &mut dyn Read, chunk: &mut Vec<u8>) -> io::Result<()> {
+    chunk.clear();
+    Read::take(source, CHUNK_BYTES as u64).read_to_end(chunk).map(|_| ())
+}
+
+/// What an input is wrapped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1F, 0x8B, ..] => Self::Gzip,
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
+    const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    fn open<'a>(self, raw: &'a mut Raw<'_>) -> Result<Box<dyn Read + 'a>, Error> {
+        Ok(match self {
+            Self::None => Box::new(raw),
+            // Not the plain decoder: it would drop what follows the first member without a word.
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(raw)),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => Box::new(zstd::Decoder::new(raw).map_err(|error| self.broken(&error))?),
+            #[cfg(not(feature = "zstd"))]
+            Self::Zstd => {
+                return Err(Error::Input(
+                    "the input is packed with zstd, which this build does not read; unpack it first: \
+                     zstd -dc FILE | deskload run -"
+                        .to_owned(),
+                ));
+            }
+        })
+    }
+
+    fn broken(self, error: &io::Error) -> Error {
+        let Some(word) = self.word() else {
+            return Error::Machine(format!("failed to read the input: {error}"));
+        };
+        let what = if error.kind() == ErrorKind::UnexpectedEof { "cut short" } else { "damaged" };
+        Error::Input(format!("the {word} file is {what}; get it again from where it was made"))
+    }
 }
 
 /// A file to write a spool into, which removes itself. While it is locked, nobody sweeps it away as the leftover of
@@ -67,57 +170,78 @@ pub(crate) fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
 
 /// The digest (SHA-256, lower-case hex) and length of an input, without keeping it.
 pub fn digest(source: &mut dyn Read) -> Result<(String, u64), Error> {
-    let mut bytes = Bytes::new(source);
-    while !bytes.next()?.is_empty() {}
-    Ok(bytes.finish())
+    Raw::new(source)?.finish()
 }
 
 /// The source, digested while it is read.
-struct Bytes<'a> {
+struct Raw<'a> {
     source: &'a mut dyn Read,
     hasher: Sha256,
     count: u64,
-    chunk: Vec<u8>,
+    /// The first bytes, read to look at them; handed out from `at` on.
+    head: Vec<u8>,
+    at: usize,
+    /// What went wrong with the source, as opposed to what was made of it.
+    failed: Option<String>,
 }
 
-impl<'a> Bytes<'a> {
-    fn new(source: &'a mut dyn Read) -> Self {
-        Self { source, hasher: Sha256::new(), count: 0, chunk: Vec::with_capacity(CHUNK_BYTES) }
-    }
-
-    /// The next bytes, a full chunk unless the source ends; empty at the end. Full, because a pipe may hand
-    /// over a byte order mark in parts.
-    fn next(&mut self) -> Result<&[u8], Error> {
-        self.chunk.clear();
-        let mut limited = Read::take(&mut *self.source, CHUNK_BYTES as u64);
-        limited
-            .read_to_end(&mut self.chunk)
+impl<'a> Raw<'a> {
+    fn new(source: &'a mut dyn Read) -> Result<Self, Error> {
+        let mut head = Vec::with_capacity(CHUNK_BYTES);
+        fill(source, &mut head)
             .map_err(|error| Error::Machine(format!("failed to read the input: {error}")))?;
-        self.hasher.update(&self.chunk);
-        self.count += self.chunk.len() as u64;
-        Ok(&self.chunk)
+        let mut hasher = Sha256::new();
+        hasher.update(&head);
+        let count = head.len() as u64;
+        Ok(Self { source, hasher, count, head, at: 0, failed: None })
     }
 
-    fn finish(self) -> (String, u64) {
+    /// Reads what nobody has read, which belongs to the digest all the same.
+    fn finish(mut self) -> Result<(String, u64), Error> {
         use std::fmt::Write as _;
+        self.at = self.head.len();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while self
+            .read(&mut chunk)
+            .map_err(|error| Error::Machine(format!("failed to read the input: {error}")))?
+            > 0
+        {}
         let hex = self.hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        (hex, self.count)
+        Ok((hex, self.count))
+    }
+}
+
+impl Read for Raw<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut head = self.head.get(self.at..).unwrap_or_default();
+        if !head.is_empty() {
+            let count = head.read(buffer)?;
+            self.at += count;
+            return Ok(count);
+        }
+        match self.source.read(buffer) {
+            Ok(count) => {
+                self.hasher.update(buffer.get(..count).unwrap_or_default());
+                self.count += count as u64;
+                Ok(count)
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::Interrupted {
+                    self.failed = Some(error.to_string());
+                }
+                Err(error)
+            }
+        }
     }
 }
 
 /// What a spreadsheet or an archiver makes, and people pass on as if it were text.
 fn refuse_other_kinds(head: &[u8]) -> Result<(), Error> {
     let complaint = match head {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
-            "the input is UTF-16, which is not read; save it as UTF-8 (in Excel: \"CSV UTF-8\")"
-        }
-        [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => {
-            "the input is compressed; unpack it first, for instance with gzip -dc FILE | deskload run -"
-        }
         [b'P', b'K', 3, 4, ..] => {
             "the input is a ZIP file, perhaps a spreadsheet (.xlsx); save it as CSV in UTF-8"
         }

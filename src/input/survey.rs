@@ -3,12 +3,12 @@
 //! It finds what makes the input unusable, reports each row that is invalid, and notes where rows begin, so
 //! that a resume need not start at the first byte. It sends nothing and keeps no row.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{Mark, Record, Records};
 use crate::error::Error;
-use crate::mapping::{Complaint, Mapping, Trouble};
+use crate::mapping::{Complaint, Mapping, Miss, Target, Trouble};
 use crate::text::thousands;
 use crate::ticket::{TicketUpdate, Value};
 
@@ -20,6 +20,9 @@ pub(crate) const IDENTICAL_AMONG_ROWS: usize = 1_000_000;
 
 /// More custom fields than any desk has: the ids must be wrong, and they are kept in memory.
 const CUSTOM_FIELDS_MAX: usize = 10_000;
+
+/// How many texts that a lookup table does not resolve are told apart.
+pub const UNRESOLVED_MAX: usize = 1_000;
 
 /// How many invalid rows `--strict` names.
 const STRICT_NAMES: usize = 5;
@@ -37,6 +40,21 @@ pub struct Survey {
     pub custom_fields: Vec<String>,
     /// Rows whose ticket and changes equal an earlier row's, looked for among the first million.
     pub identical: u64,
+    /// The texts that a lookup table does not resolve, in order of first appearance, at most [`UNRESOLVED_MAX`].
+    pub unresolved: Vec<Unresolved>,
+    /// In how many further places such a text stood, once that many were known.
+    pub unresolved_more: u64,
+}
+
+/// A text that a lookup table does not resolve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The field and the text as it was first written.
+    pub miss: Miss,
+    /// In how many rows.
+    pub rows: u64,
+    /// The first of them, and its line.
+    pub first: (u64, u64),
 }
 
 /// A row that cannot be sent.
@@ -90,6 +108,7 @@ pub fn survey_each(
     on_row: &mut dyn FnMut(Seen<'_>) -> Result<(), Error>,
 ) -> Result<Survey, Error> {
     let mut found = Survey::default();
+    let mut misses = Misses::default();
     let mut known_fields = HashSet::new();
     let mut hashes = Vec::new();
     let mut record = Record::new();
@@ -104,6 +123,9 @@ pub fn survey_each(
             Err(Complaint::Row(trouble)) => {
                 found.invalid += 1;
                 let message = trouble.to_string();
+                for miss in mapping.misses(&record) {
+                    misses.note(&mut found, miss, &record);
+                }
                 let invalid = Invalid { row: record.number(), line: record.line(), message, trouble };
                 on_row(Seen { record: &record, result: Err(&invalid) })?;
                 continue;
@@ -125,6 +147,25 @@ pub fn survey_each(
     }
     found.identical = repeated(hashes);
     Ok(found)
+}
+
+/// Tells misses apart without regard to case and outer blanks, as the tables do.
+#[derive(Default)]
+struct Misses(HashMap<(Target, String), usize>);
+
+impl Misses {
+    fn note(&mut self, found: &mut Survey, miss: Miss, record: &Record) {
+        let key = (miss.target.clone(), miss.value.trim().to_lowercase());
+        if let Some(known) = self.0.get(&key).and_then(|index| found.unresolved.get_mut(*index)) {
+            known.rows += 1;
+        } else if found.unresolved.len() < UNRESOLVED_MAX {
+            self.0.insert(key, found.unresolved.len());
+            let first = (record.number(), record.line());
+            found.unresolved.push(Unresolved { miss, rows: 1, first });
+        } else {
+            found.unresolved_more += 1;
+        }
+    }
 }
 
 /// How many hashes equal another that counts as the first.

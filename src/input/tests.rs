@@ -134,12 +134,9 @@ fn an_empty_input_and_one_of_many_chunks_are_spooled() {
 #[test]
 fn what_is_plainly_no_utf8_text_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
-    for (head, hint) in [
-        (&b"\xFF\xFEt\0"[..], "UTF-8"),
-        (b"\xFE\xFF\0t", "UTF-8"),
-        (b"\x1F\x8B\x08\0", "unpack"),
-        (b"PK\x03\x04", "save it as CSV"),
-    ] {
+    for (head, hint) in
+        [(&b"\x1F\x8B\x08\0"[..], "the gzip file is cut short"), (b"PK\x03\x04", "save it as CSV")]
+    {
         let message = unusable(take(&mut &head[..], folder.path()).map(drop));
         assert!(message.contains(hint), "{message}");
     }

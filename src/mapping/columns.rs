@@ -247,6 +247,11 @@ impl Names {
         if name.trim().is_empty() {
             return format!("the {thing} has no name; give it one, or leave it out with --ignore-unknown");
         }
+        if name.contains('\u{FFFD}') {
+            return "the name is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\"), or name its encoding, in \
+                    most cases --encoding windows-1252"
+                .to_owned();
+        }
         if NOT_OFFERED.contains(&normal(name).as_ref()) {
             return format!(
                 "\"{written}\": closing, tagging and replying are not offered by this endpoint; \

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::lookup::{Blank, Rules};
 use super::{Origin, Target, short};
 use crate::ticket::{Changes, CustomField, CustomValue, Field, Priority, TicketId};
 
@@ -39,8 +40,8 @@ impl Draft {
         self.changes
     }
 
-    /// Puts the text of a cell or a JSON string in. Blank text leaves the field alone.
-    pub(super) fn put_text(&mut self, target: &Target, text: &str) -> Result<(), String> {
+    /// Puts the text of a cell or a JSON string in. Blank text leaves the field alone, unless the rules say otherwise.
+    pub(super) fn put_text(&mut self, target: &Target, text: &str, rules: &Rules) -> Result<(), String> {
         if text.contains('\0') {
             return Err("the text holds a NUL character; take it out".to_owned());
         }
@@ -50,16 +51,34 @@ impl Draft {
             return Ok(());
         }
         if trimmed.is_empty() {
-            return Ok(());
+            return self.put_blank(target, rules);
         }
+        let text = rules.read(target, text)?;
+        let trimmed = text.trim();
         match target {
             // Ticket ids were dealt with above.
             Target::Ticket => {}
             Target::Standard(field) => self.put_standard(*field, text, trimmed)?,
-            Target::CustomFields => self.put_elements(trimmed)?,
+            Target::CustomFields => self.put_elements(trimmed, rules)?,
             Target::Custom(id) => self.put_custom(id, CustomValue::Text(text.to_owned())),
         }
         Ok(())
+    }
+
+    fn put_blank(&mut self, target: &Target, rules: &Rules) -> Result<(), String> {
+        match (rules.blank(target), target) {
+            (None, _) => Ok(()),
+            (Some(Blank::Error), _) => {
+                Err(format!("{target} is blank, which --blank {target}=error refuses; fill it in"))
+            }
+            (Some(Blank::Clear), Target::Standard(field)) => self.put_standard(*field, "", ""),
+            (Some(Blank::Clear), Target::Custom(id)) => {
+                self.put_custom(id, CustomValue::Text(String::new()));
+                Ok(())
+            }
+            // Refused where it is typed.
+            (Some(Blank::Clear), Target::Ticket | Target::CustomFields) => Ok(()),
+        }
     }
 
     fn put_standard(&mut self, field: Field<'static>, text: &str, trimmed: &str) -> Result<(), String> {
@@ -79,28 +98,36 @@ impl Draft {
     }
 
     /// Puts a JSON value in. `null` is a blank cell.
-    pub(super) fn put_json(&mut self, target: &Target, value: &RawValue) -> Result<(), String> {
+    pub(super) fn put_json(
+        &mut self,
+        target: &Target,
+        value: &RawValue,
+        rules: &Rules,
+    ) -> Result<(), String> {
         let json = value.get();
         if json == "null" {
-            return Ok(());
+            return self.put_blank(target, rules);
         }
         if json.starts_with('"') {
-            return self.put_text(target, &string(json)?);
+            return self.put_text(target, &string(json)?, rules);
+        }
+        if is_number(json) && rules.table(target).is_some() {
+            return self.put_text(target, json, rules);
         }
         match target {
             Target::Custom(id) => {
                 self.put_custom(id, CustomValue::Json(value.to_owned()));
                 Ok(())
             }
-            Target::CustomFields => self.put_elements(json),
-            Target::Ticket | Target::Standard(_) if is_number(json) => self.put_text(target, json),
+            Target::CustomFields => self.put_elements(json, rules),
+            Target::Ticket | Target::Standard(_) if is_number(json) => self.put_text(target, json, rules),
             Target::Ticket => Err(format!("a ticket id is a number, not {}; write digits", kind(json))),
             Target::Standard(_) => Err(format!("the value is {}; write text in quotes", kind(json))),
         }
     }
 
     /// `custom_fields` as a whole. A blank value leaves that field alone, as a blank cell does.
-    fn put_elements(&mut self, json: &str) -> Result<(), String> {
+    fn put_elements(&mut self, json: &str, rules: &Rules) -> Result<(), String> {
         let elements = elements(json).ok_or_else(|| {
             "the value is not a JSON array of custom fields; \
              write it like [{\"id\":\"CF007-07\",\"value\":\"Micro\"}]"
@@ -111,7 +138,7 @@ impl Draft {
             if id.is_empty() || id.contains('\0') {
                 return Err("a custom field has no proper id; write the one that the desk lists".to_owned());
             }
-            self.put_json(&Target::Custom(id.to_owned()), value)?;
+            self.put_json(&Target::Custom(id.to_owned()), value, rules)?;
         }
         Ok(())
     }

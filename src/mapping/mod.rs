@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`target`] | the names of the fields |
 //! | [`spec`] | what was said with `--map`, `--set`, `--ignore` |
+//! | [`lookup`] | tables from words to ids; what blank cells mean |
 //! | `columns` | what each name of an input means, and the complaint where it means nothing |
 //! | `draft` | one value after the other, then an update |
 //!
@@ -13,6 +14,7 @@
 
 mod columns;
 mod draft;
+pub mod lookup;
 pub mod spec;
 pub mod target;
 #[cfg(test)]
@@ -24,6 +26,8 @@ use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
 use csv::ByteRecord;
 use draft::Draft;
+use lookup::Rules;
+pub use lookup::{Blank, Lookup, Miss};
 use serde_json::value::RawValue;
 pub use spec::{MappingSpec, parse_map, parse_set};
 pub use target::Target;
@@ -105,6 +109,8 @@ pub struct Mapping {
     columns: Vec<(Use, String)>,
     /// What `--set` gives every row.
     base: Draft,
+    /// What is done with texts and blanks.
+    rules: Rules,
 }
 
 impl Mapping {
@@ -113,7 +119,8 @@ impl Mapping {
         let names = Names::new(spec)?;
         let mut base = Draft::default();
         for (target, value) in &spec.set {
-            let put = spec::check_set(target, value).and_then(|()| base.put_text(target, value));
+            let put =
+                spec::check_set(target, value).and_then(|()| base.put_text(target, value, &Rules::default()));
             put.map_err(|trouble| Error::Usage(format!("--set {trouble}")))?;
         }
         if let Some(id) = base.repeated_custom() {
@@ -123,7 +130,8 @@ impl Mapping {
             )));
         }
         let columns = header.map(|header| names.columns(header)).transpose()?.unwrap_or_default();
-        Ok(Self { names, columns, base })
+        let rules = Rules { lookup: spec.lookup.clone(), blank: spec.blank.clone() };
+        Ok(Self { names, columns, base, rules })
     }
 
     /// What a row asks for.
@@ -136,6 +144,33 @@ impl Mapping {
         finish(draft).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))
     }
 
+    /// The texts of a row that no table resolves. For rows that are invalid: it reads the row again.
+    #[must_use]
+    pub fn misses(&self, record: &Record) -> Vec<Miss> {
+        if self.rules.lookup.is_empty() {
+            return Vec::new();
+        }
+        let miss = |meaning: &Use, text: &str| {
+            let Use::Field(target) = meaning else { return None };
+            let why = self.rules.table(target)?.find(text).err().filter(|_| !text.trim().is_empty())?;
+            Some(Miss { target: target.clone(), value: text.to_owned(), why })
+        };
+        match record.body() {
+            Body::Csv(cells) => {
+                let columns = self.columns.iter().zip(cells);
+                columns.filter_map(|((meaning, _), cell)| miss(meaning, str::from_utf8(cell).ok()?)).collect()
+            }
+            Body::Jsonl(text) => {
+                let members = Object::parse(text).map(|object| object.0).unwrap_or_default();
+                let read = |(key, value): &(std::borrow::Cow<'_, str>, &RawValue)| {
+                    let text: String = serde_json::from_str(value.get()).ok()?;
+                    miss(&self.names.key(key).ok()?, &text)
+                };
+                members.iter().filter_map(read).collect()
+            }
+        }
+    }
+
     fn cells(&self, line: u64, cells: &ByteRecord) -> Result<Draft, Complaint> {
         if cells.len() != self.columns.len() {
             let what = ragged(cells.len(), self.columns.len());
@@ -143,7 +178,7 @@ impl Mapping {
         }
         let mut draft = self.base.clone();
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
-            put_cell(&mut draft, meaning, cell).map_err(|what| {
+            put_cell(&mut draft, meaning, cell, &self.rules).map_err(|what| {
                 Complaint::Row(Trouble { line, at: At::Column(index + 1, short(name)), what })
             })?;
         }
@@ -168,34 +203,38 @@ impl Mapping {
         }
         let mut draft = self.base.clone();
         for (meaning, key, value) in used {
-            put_member(&mut draft, &meaning, value).map_err(|what| complain(key, what))?;
+            put_member(&mut draft, &meaning, value, &self.rules).map_err(|what| complain(key, what))?;
         }
         Ok(draft)
     }
 }
 
-fn put_cell(draft: &mut Draft, meaning: &Use, cell: &[u8]) -> Result<(), String> {
+fn put_cell(draft: &mut Draft, meaning: &Use, cell: &[u8], rules: &Rules) -> Result<(), String> {
     if *meaning == Use::Ignored {
         return Ok(());
     }
     let text = str::from_utf8(cell)
-        .map_err(|_| "the text is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")".to_owned())?;
+        .map_err(|_| {
+            "the text is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\"), or name its encoding, in most \
+             cases --encoding windows-1252"
+                .to_owned()
+        })?;
     match meaning {
         Use::Ignored => Ok(()),
         Use::Run => draft.put_run(text),
         Use::Row => draft.put_row(text),
-        Use::Field(target) => draft.put_text(target, text),
+        Use::Field(target) => draft.put_text(target, text, rules),
     }
 }
 
-fn put_member(draft: &mut Draft, meaning: &Use, value: &RawValue) -> Result<(), String> {
+fn put_member(draft: &mut Draft, meaning: &Use, value: &RawValue, rules: &Rules) -> Result<(), String> {
     let json = value.get();
     let provenance = |json: &str| if json == "null" { String::new() } else { json.replace('"', "") };
     match meaning {
         Use::Ignored => Ok(()),
         Use::Run => draft.put_run(&provenance(json)),
         Use::Row => draft.put_row(&provenance(json)),
-        Use::Field(target) => draft.put_json(target, value),
+        Use::Field(target) => draft.put_json(target, value, rules),
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
+use super::lookup::{Blank, Lookup, Rules, parse_blank};
 use super::{Target, short};
 use crate::text::closest;
 
@@ -24,6 +25,12 @@ pub struct MappingSpec {
     pub ignore: BTreeSet<String>,
     /// `--ignore-unknown`.
     pub ignore_unknown: bool,
+    /// `--encoding`, by its own name; `None` is UTF-8, or what a byte order mark says.
+    pub encoding: Option<String>,
+    /// `[profile.NAME.lookup.FIELD]`: the tables' contents, so that the run needs neither profile nor file again.
+    pub lookup: BTreeMap<Target, Lookup>,
+    /// `--blank FIELD=clear|error`; a field that is kept is left out.
+    pub blank: BTreeMap<Target, Blank>,
 }
 
 impl MappingSpec {
@@ -44,6 +51,34 @@ impl MappingSpec {
         self.ignore.insert(normal(typed).into_owned());
     }
 
+    /// Takes `--blank FIELD=keep|clear|error`.
+    pub fn add_blank(&mut self, typed: &str) -> Result<(), String> {
+        let (target, blank) = parse_blank(typed)?;
+        if self.blank.keys().any(|known| known.same_field(&target)) {
+            return Err(format!("--blank names {target} twice; leave one out"));
+        }
+        self.blank.extend(blank.map(|blank| (target, blank)));
+        Ok(())
+    }
+
+    /// Takes a table; each of its ids has to be a value that the field can have.
+    pub fn add_lookup(&mut self, target: Target, table: Lookup) -> Result<(), String> {
+        if self.lookup.keys().any(|known| known.same_field(&target)) {
+            return Err(format!("there are two tables for {target}; leave one out"));
+        }
+        self.lookup.insert(target, table);
+        Ok(())
+    }
+
+    /// Whether a column's name means something: a field, or what `--map` and `--ignore` name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        let plain = normal(name);
+        Target::parse(name).is_some()
+            || self.ignore.contains(plain.as_ref())
+            || self.map.values().any(|column| *column == plain)
+    }
+
     /// What this one says otherwise than `other`, the mapping of an earlier run, in words for a person.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
@@ -62,6 +97,22 @@ impl MappingSpec {
             (true, false) => found.push(format!("--ignore-unknown{NEW}")),
             (false, true) => found.push(format!("--ignore-unknown{MISSING}")),
             _ => {}
+        }
+        for target in
+            self.lookup.keys().chain(other.lookup.keys().filter(|key| !self.lookup.contains_key(*key)))
+        {
+            let none = Lookup::default();
+            let (now, then) = (self.lookup.get(target), other.lookup.get(target));
+            now.unwrap_or(&none).differences(then.unwrap_or(&none), target, &mut found);
+        }
+        let words = |spec: &Self| -> BTreeMap<Target, String> {
+            let word = |blank: &Blank| if *blank == Blank::Clear { "clear" } else { "error" }.to_owned();
+            spec.blank.iter().map(|(target, blank)| (target.clone(), word(blank))).collect()
+        };
+        compare("--blank", &words(self), &words(other), &mut found);
+        if self.encoding != other.encoding {
+            let name = |spec: &Self| spec.encoding.clone().unwrap_or_else(|| "UTF-8".to_owned());
+            found.push(format!("--encoding {} was {} when the run was started", name(self), name(other)));
         }
         found
     }
@@ -121,12 +172,12 @@ pub fn parse_set(typed: &str) -> Result<(Target, String), String> {
     Ok((target, value.to_owned()))
 }
 
-pub(super) fn check_set(target: &Target, value: &str) -> Result<(), String> {
+pub(crate) fn check_set(target: &Target, value: &str) -> Result<(), String> {
     if *target == Target::Ticket {
         return Err("ticket_id cannot be set for every row; it comes from a column".to_owned());
     }
     let mut draft = Draft::default();
-    draft.put_text(target, value).map_err(|trouble| format!("{target}: {trouble}"))?;
+    draft.put_text(target, value, &Rules::default()).map_err(|trouble| format!("{target}: {trouble}"))?;
     if draft.changes().is_empty() {
         return Err(format!(
             "{target}: a blank value would leave the field alone; give one, or leave this out"

@@ -76,6 +76,7 @@ pub(super) fn connection(
         proxy,
         authorities: desk.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
         rules: profile.rules.clone(),
+        custom_fields_as_string: profile.custom_fields_as_string,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod desk;
 mod guards;
+mod lookup;
 mod places;
 mod token;
 
@@ -28,7 +29,9 @@ use crate::cli::{
 use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
 use crate::error::Error;
-use crate::input::Choice;
+use crate::input::layout::typed;
+use crate::input::spool::{self, Taken};
+use crate::input::{Choice, Format, Layout, Records};
 use crate::journal::runs::DeskId;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
@@ -49,8 +52,8 @@ pub struct InputSettings {
 }
 
 impl InputSettings {
-    /// Reads what was typed.
-    pub fn resolve(args: &InputArgs) -> Result<Self, Error> {
+    /// Reads what was typed, and the profile's lookup tables.
+    pub fn resolve(args: &InputArgs, profile: &Profile) -> Result<Self, Error> {
         let mut mapping = MappingSpec { ignore_unknown: args.ignore_unknown, ..MappingSpec::default() };
         for typed in &args.map {
             mapping.add_map(typed).map_err(|why| Error::Usage(format!("--map {why}")))?;
@@ -61,7 +64,31 @@ impl InputSettings {
         for typed in &args.ignore {
             mapping.add_ignore(typed);
         }
+        for typed in &args.blank {
+            mapping.add_blank(typed).map_err(|why| Error::Usage(format!("--blank {why}")))?;
+        }
+        lookup::add(&profile.lookup, &mut mapping)?;
+        mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
         Ok(Self { format: args.format, delimiter: args.delimiter, mapping, strict: args.strict })
+    }
+
+    /// Copies an input into `folder`, decoded as was typed or as its first bytes say.
+    pub fn take(&self, source: &mut dyn std::io::Read, folder: &std::path::Path) -> Result<Taken, Error> {
+        spool::take_as(source, folder, self.mapping.encoding.as_deref())
+    }
+
+    /// How the copy is laid out; what was found out about it besides is added to `taken.detected`.
+    pub fn layout(&self, taken: &mut Taken, path: Option<&std::path::Path>) -> Result<Layout, Error> {
+        let mut layout = Layout::choose(self.format, self.delimiter, path, taken.first, taken.bom);
+        let is_said = self.delimiter.is_some() || layout.delimiter != b',';
+        if layout.format == Format::Csv && !is_said {
+            layout.delimiter =
+                Records::detect_delimiter(taken.file.path(), &|name| self.mapping.knows(name))?;
+            if layout.delimiter != b',' {
+                taken.detected.push(format!("delimiter {} (detected)", typed(layout.delimiter)));
+            }
+        }
+        Ok(layout)
     }
 }
 
