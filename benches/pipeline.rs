@@ -123,6 +123,7 @@ fn drive(place: &Path, input: &Path, url: &str, concurrency: usize, marked_max: 
         proxy: None,
         authorities: Vec::new(),
         rules: Rules::default(),
+        custom_fields_as_string: false,
     };
     let secret = Token::new("sandbox-token".to_owned())?;
     let desk = ProProfs::new(connection, secret, None)?;

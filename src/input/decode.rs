@@ -44,7 +44,7 @@ pub(super) fn choose(head: &[u8], typed: Option<&str>) -> Chosen {
 
 /// Decodes chunk by chunk.
 pub(super) struct Decoder {
-    decoder: encoding_rs::Decoder,
+    state: encoding_rs::Decoder,
     encoding: &'static Encoding,
     out: String,
     line: u64,
@@ -55,7 +55,7 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn new(encoding: &'static Encoding) -> Self {
         Self {
-            decoder: encoding.new_decoder_without_bom_handling(),
+            state: encoding.new_decoder_without_bom_handling(),
             encoding,
             out: String::new(),
             line: 1,
@@ -66,9 +66,9 @@ impl Decoder {
     /// Decodes the next bytes; the last ones with `is_last`. The error is a fragment with line and character.
     pub(super) fn decode(&mut self, bytes: &[u8], is_last: bool) -> Result<&str, String> {
         self.out.clear();
-        let room = self.decoder.max_utf8_buffer_length_without_replacement(bytes.len());
+        let room = self.state.max_utf8_buffer_length_without_replacement(bytes.len());
         self.out.reserve(room.unwrap_or(bytes.len().saturating_mul(3)));
-        let (result, read) = self.decoder.decode_to_string_without_replacement(bytes, &mut self.out, is_last);
+        let (result, read) = self.state.decode_to_string_without_replacement(bytes, &mut self.out, is_last);
         let control = self.out.find(|char| matches!(char, '\u{80}'..='\u{9F}'));
         let bad = match (control, result) {
             (Some(at), _) => {

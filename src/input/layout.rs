@@ -97,18 +97,16 @@ pub(super) fn detect_delimiter(header: &[u8], knows: &dyn Fn(&str) -> bool) -> R
     if let [] | [_] = there.as_slice() {
         return Ok(there.first().map(|(delimiter, _)| *delimiter));
     }
-    let known =
+    let fits =
         |(_, cells): &&(u8, csv::ByteRecord)| cells.iter().any(|cell| str::from_utf8(cell).is_ok_and(knows));
-    match there.iter().filter(known).collect::<Vec<_>>().as_slice() {
-        [(delimiter, _)] => Ok(Some(*delimiter)),
-        _ => {
-            let found: Vec<&str> = there.iter().map(|(delimiter, _)| typed(*delimiter)).collect();
-            Err(format!(
-                "the header holds {}, and it is not clear which stands between the cells; say so with --delimiter",
-                found.join(" and ")
-            ))
-        }
+    if let [(delimiter, _)] = there.iter().filter(fits).collect::<Vec<_>>().as_slice() {
+        return Ok(Some(*delimiter));
     }
+    let found: Vec<&str> = there.iter().map(|(delimiter, _)| typed(*delimiter)).collect();
+    Err(format!(
+        "the header holds {}, and it is not clear which stands between the cells; say so with --delimiter",
+        found.join(" and ")
+    ))
 }
 
 /// A delimiter as it is typed.

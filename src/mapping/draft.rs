@@ -67,7 +67,6 @@ impl Draft {
 
     fn put_blank(&mut self, target: &Target, rules: &Rules) -> Result<(), String> {
         match (rules.blank(target), target) {
-            (None, _) => Ok(()),
             (Some(Blank::Error), _) => {
                 Err(format!("{target} is blank, which --blank {target}=error refuses; fill it in"))
             }
@@ -76,8 +75,8 @@ impl Draft {
                 self.put_custom(id, CustomValue::Text(String::new()));
                 Ok(())
             }
-            // Refused where it is typed.
-            (Some(Blank::Clear), Target::Ticket | Target::CustomFields) => Ok(()),
+            // Clearing the last two is refused where it is typed.
+            (None, _) | (Some(Blank::Clear), Target::Ticket | Target::CustomFields) => Ok(()),
         }
     }
 
