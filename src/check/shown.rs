@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::tally::FieldTally;
 use super::tickets::Counted;
 use super::{Findings, Sample};
+use crate::desk::proprofs::{self, Common};
 use crate::error::Error;
 use crate::input::survey::IDENTICAL_AMONG_ROWS;
 use crate::mapping::At;
@@ -157,16 +158,16 @@ pub fn tickets(counted: Counted) -> String {
 }
 
 /// A sample as it would be sent, with harmless text, and whether it was cut.
-fn body(sample: &Sample, account_email: &str) -> Result<String, Error> {
-    crate::desk::proprofs::sample(account_email, &sample.update)
+fn body(sample: &Sample, common: Common<'_>) -> Result<String, Error> {
+    proprofs::sample(common, &sample.update)
         .map(|json| visible_json(&json))
         .map_err(|why| Error::Machine(format!("failed to show row {}: {why}", sample.row)))
 }
 
 /// The requests, as many as were kept.
-pub fn samples(findings: &Findings, account_email: &str) -> Result<String, Error> {
+pub(crate) fn samples(findings: &Findings, common: Common<'_>) -> Result<String, Error> {
     let shown = |sample: &Sample| {
-        let body = body(sample, account_email)?;
+        let body = body(sample, common)?;
         let cut = body.char_indices().nth(SAMPLE_CHARS_MAX).and_then(|(cut, _)| body.get(..cut));
         let body = cut
             .map_or_else(|| body.clone(), |kept| format!("{kept}… ({} bytes)", thousands(body.len() as u64)));
@@ -232,7 +233,11 @@ pub struct Told<'a> {
 }
 
 /// The same for a program.
-pub fn told<'a>(findings: &'a Findings, counted: Counted, account_email: &str) -> Result<Told<'a>, Error> {
+pub(crate) fn told<'a>(
+    findings: &'a Findings,
+    counted: Counted,
+    common: Common<'_>,
+) -> Result<Told<'a>, Error> {
     let field = |(field, tally): (Field<'_>, &FieldTally)| ToldField {
         field: field.to_string(),
         rows: tally.rows,
@@ -266,7 +271,7 @@ pub fn told<'a>(findings: &'a Findings, counted: Counted, account_email: &str) -
         }
     });
     let sample = |sample: &Sample| {
-        let body = body(sample, account_email)?;
+        let body = body(sample, common)?;
         let body = RawValue::from_string(body)
             .map_err(|_| Error::Machine(format!("failed to show row {}", sample.row)))?;
         Ok(ToldSample { row: sample.row, line: sample.line, body })

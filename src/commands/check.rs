@@ -16,6 +16,7 @@ use crate::commands::print;
 use crate::commands::source::{Source, locate};
 use crate::commands::unresolved;
 use crate::config::Profile;
+use crate::desk::proprofs::Common;
 use crate::error::{EXIT_DONE, Error};
 use crate::input::{Format, Layout, Records, Survey, survey_each};
 use crate::mapping::{Mapping, MappingSpec};
@@ -42,7 +43,7 @@ pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
 /// The same for `run --dry-run`.
 pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs, profile: &Profile) -> Result<(), Error> {
     let input = InputSettings::resolve(input, profile)?;
-    let settings = CheckSettings::resolve(send)?;
+    let settings = CheckSettings::resolve(send, profile)?;
     super::speak(&settings.output)?;
     let source = Source::find(file)?;
     let shutdown = Shutdown::listen()?;
@@ -176,8 +177,11 @@ impl Report<'_> {
         Forecast::new(self.checked.updates(), &self.settings.pace, &self.settings.bounds)
     }
 
-    fn account(&self) -> &str {
-        self.settings.account_email.as_deref().unwrap_or(NO_ACCOUNT)
+    fn common(&self) -> Common<'_> {
+        Common {
+            account_email: self.settings.account_email.as_deref().unwrap_or(NO_ACCOUNT),
+            custom_fields_as_string: self.settings.custom_fields_as_string,
+        }
     }
 
     fn delimiter(&self) -> Option<char> {
@@ -211,10 +215,13 @@ impl Report<'_> {
             return Ok(());
         }
         print(&format!("\n{}", shown::fields(findings, width)));
-        let samples = shown::samples(findings, self.account())?;
+        let samples = shown::samples(findings, self.common())?;
         print(&format!("\nthe first requests\n{samples}\n"));
         let mut plan = vec![
-            ("desk", format!("{} for {}", clean(self.settings.url.as_str()), clean(self.account()))),
+            (
+                "desk",
+                format!("{} for {}", clean(self.settings.url.as_str()), clean(self.common().account_email)),
+            ),
             ("requests", thousands(self.checked.updates())),
         ];
         plan.extend(self.forecast().lines());
@@ -260,7 +267,7 @@ impl Report<'_> {
             },
             url: self.settings.url.as_str(),
             account_email: self.settings.account_email.as_deref(),
-            found: shown::told(&self.checked.findings, self.counted, self.account())?,
+            found: shown::told(&self.checked.findings, self.counted, self.common())?,
             warnings: self.warnings,
             requests: self.checked.updates(),
             forecast: self.forecast().told(),

@@ -1,7 +1,6 @@
 //! `deskload run FILE|-`: takes the input in, decides whether it is new, and drives its run.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::path::Path;
 
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};

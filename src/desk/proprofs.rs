@@ -137,7 +137,11 @@ impl ProProfs {
 impl Desk for ProProfs {
     async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
         let token = self.token();
-        let body = match render(&self.account_email, token.expose(), update, self.custom_fields_as_string) {
+        let common = Common {
+            account_email: &self.account_email,
+            custom_fields_as_string: self.custom_fields_as_string,
+        };
+        let body = match render(common, token.expose(), update) {
             Ok(body) => Ok(body),
             Err(why) => Err(Trouble::NotConnected(why)),
         };
@@ -244,13 +248,17 @@ fn array<S: Serializer>(fields: &[CustomField], serializer: S) -> Result<S::Ok, 
     array.end()
 }
 
+/// What all requests have in common, but for the token.
+#[derive(Clone, Copy)]
+pub(crate) struct Common<'a> {
+    pub(crate) account_email: &'a str,
+    /// See [`Connection::custom_fields_as_string`].
+    pub(crate) custom_fields_as_string: bool,
+}
+
 /// Writes the body. The error holds no word of it.
-fn render(
-    account_email: &str,
-    token: &str,
-    update: &TicketUpdate,
-    custom_fields_as_string: bool,
-) -> Result<Vec<u8>, String> {
+fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> Result<Vec<u8>, String> {
+    let Common { account_email, custom_fields_as_string } = common;
     let changes = update.changes();
     let request = Request {
         account_email,
@@ -273,8 +281,8 @@ fn render(
 const HIDDEN_TOKEN: &str = "(hidden)";
 
 /// The body that would be sent for an update, with something in the token's place: for people to look at.
-pub(crate) fn sample(account_email: &str, update: &TicketUpdate) -> Result<String, String> {
-    let body = render(account_email, HIDDEN_TOKEN, update)?;
+pub(crate) fn sample(common: Common<'_>, update: &TicketUpdate) -> Result<String, String> {
+    let body = render(common, HIDDEN_TOKEN, update)?;
     String::from_utf8(body).map_err(|_| "the row could not be written as JSON".to_owned())
 }
 
@@ -355,12 +363,16 @@ mod tests {
     use super::*;
     use crate::ticket::Changes;
 
+    fn common(account_email: &str) -> Common<'_> {
+        Common { account_email, custom_fields_as_string: false }
+    }
+
     #[test]
     fn the_body_is_the_one_of_the_vendors_page() {
         let changes =
             Changes { staff: Some("ST007-009".into()), priority: Some(Priority::High), ..Changes::default() };
         let update = TicketUpdate::new(TicketId::parse("1001").unwrap(), changes).unwrap();
-        let body = render("john@proprofs.com", "secret", &update, false).unwrap();
+        let body = render(common("john@proprofs.com"), "secret", &update).unwrap();
         assert_eq!(
             String::from_utf8(body).unwrap(),
             r#"{"account_email":"john@proprofs.com","token":"secret","ticket_id":1001,"staff":"ST007-009","priority":"high"}"#
@@ -378,7 +390,7 @@ mod tests {
             ..Changes::default()
         };
         let update = TicketUpdate::new(TicketId::parse("7").unwrap(), changes).unwrap();
-        let body = String::from_utf8(render("a@example.com", "t", &update, false).unwrap()).unwrap();
+        let body = String::from_utf8(render(common("a@example.com"), "t", &update).unwrap()).unwrap();
         assert!(body.ends_with(
             r#""custom_fields":[{"id":"CF007-07","value":"Micro"},{"id":"CF007-08","value":12345678901234567890.10}]}"#
         ));

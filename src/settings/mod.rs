@@ -230,13 +230,15 @@ pub struct CheckSettings {
     pub bounds: Bounds,
     /// What an input must be like.
     pub guards: Guards,
+    /// Whether custom fields would be sent as a string.
+    pub custom_fields_as_string: bool,
     /// What is said.
     pub output: OutputSettings,
 }
 
 impl CheckSettings {
     /// Resolves what was typed. Neither token nor certificates are looked for.
-    pub fn resolve(args: &SendArgs) -> Result<Self, Error> {
+    pub fn resolve(args: &SendArgs, profile: &Profile) -> Result<Self, Error> {
         let url = desk::url(&args.desk, Known(None))?;
         let mut output = OutputSettings::resolve(&args.output)?;
         if output.form == Form::Log {
@@ -250,6 +252,7 @@ impl CheckSettings {
             limits: limits(&args.safety, &args.pace),
             bounds: bounds(&args.safety)?,
             guards: guards(&args.safety),
+            custom_fields_as_string: profile.custom_fields_as_string,
             output,
         })
     }
