@@ -74,16 +74,16 @@ pub struct InputArgs {
     /// Encoding of the input, for instance windows-1252 [default: UTF-8, or as its byte order mark says]
     #[arg(long, env = "DESKLOAD_ENCODING", value_name = "NAME", value_parser = crate::input::decode::parse_encoding)]
     pub encoding: Option<String>,
-    /// Take a field from a column of another name; may be given several times
+    /// Take a field from a column of another name; may be given several times [default: of its own]
     #[arg(long, env = "DESKLOAD_MAP", value_name = "FIELD=COLUMN", value_delimiter = '\n')]
     pub map: Vec<String>,
-    /// Set a field in every row; may be given several times
+    /// Set a field in every row; may be given several times [default: none]
     #[arg(long, env = "DESKLOAD_SET", value_name = "FIELD=VALUE", value_delimiter = '\n')]
     pub set: Vec<String>,
-    /// What a blank cell of a field means: keep it as it is (the default), clear it, or an invalid row
+    /// What a blank cell of a field means: keep it as it is, clear it, or an invalid row [default: keep]
     #[arg(long, env = "DESKLOAD_BLANK", value_name = "FIELD=keep|clear|error", value_delimiter = '\n')]
     pub blank: Vec<String>,
-    /// Leave a column out; may be given several times
+    /// Leave a column out; may be given several times [default: none]
     #[arg(long, env = "DESKLOAD_IGNORE", value_name = "COLUMN", value_delimiter = '\n')]
     pub ignore: Vec<String>,
     /// Leave out every column that means nothing
@@ -96,7 +96,7 @@ pub struct InputArgs {
 
 /// Which configuration.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Configuration")]
+#[command(next_help_heading = "Desk")]
 pub struct ConfigArgs {
     /// The configuration file [default: config.toml in the configuration folder, if there is one]
     #[arg(long, env = "DESKLOAD_CONFIG", value_name = "FILE")]
@@ -128,26 +128,25 @@ pub struct SendArgs {
 
 /// Which desk, and how it is reached. The token has no flag: it would show in the process list.
 #[derive(Debug, Args)]
-#[command(
-    next_help_heading = "Desk (the token: a flag, else DESKLOAD_TOKEN_FILE, DESKLOAD_TOKEN_COMMAND, DESKLOAD_TOKEN, the profile)"
-)]
+#[command(next_help_heading = "Desk")]
 pub struct DeskArgs {
     /// Where updates go [default: the documented address]
     #[arg(long, env = "DESKLOAD_URL", value_name = "URL")]
     pub url: Option<String>,
-    /// The account's e-mail
+    /// The account's e-mail [default: none; it must be given]
     #[arg(long, env = "DESKLOAD_ACCOUNT_EMAIL", value_name = "EMAIL")]
     pub account_email: Option<String>,
-    /// Read the token from a file that only you can read, whatever the variables for the token say
+    /// Read the token from a file that only you can read [default: `DESKLOAD_TOKEN_FILE`, `DESKLOAD_TOKEN_COMMAND`,
+    /// `DESKLOAD_TOKEN`, systemd's credential deskload-token, the profile: the first that is set]
     #[arg(long, value_name = "FILE", conflicts_with = "token_command")]
     pub token_file: Option<PathBuf>,
-    /// Get the token from a command's first line of output, whatever the variables for the token say
+    /// Get the token from a command's first line of output [default: as for --token-file]
     #[arg(long, value_name = "COMMAND")]
     pub token_command: Option<String>,
-    /// Trust this certificate authority, too (PEM)
+    /// Trust this certificate authority, too (PEM) [default: the system's alone]
     #[arg(long, env = "DESKLOAD_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Go through this proxy, to an https desk alone; the environment's proxies are not used
+    /// Go through this proxy, to an https desk alone; the environment's proxies are not used [default: none]
     #[arg(long, env = "DESKLOAD_PROXY", value_name = "URL", hide_env_values = true)]
     pub proxy: Option<String>,
 }
@@ -193,22 +192,24 @@ pub struct SafetyArgs {
     /// How long to wait for a desk that does not answer
     #[arg(long, env = "DESKLOAD_PATIENCE", default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
     pub patience: Duration,
-    /// Stop after this time, drained; the same command goes on
+    /// Stop after this time, drained: 4h, 90m; the same command goes on [default: none]
     #[arg(long, env = "DESKLOAD_MAX_DURATION", value_name = "TIME", value_parser = parse_duration)]
     pub max_duration: Option<Duration>,
     /// Send only in this daily window, 22:00-06:00; drained at its end, the same command goes on
+    /// [default: at any time]
     #[arg(long, env = "DESKLOAD_WINDOW", value_name = "HH:MM-HH:MM", value_parser = Window::parse)]
     pub window: Option<Window>,
     /// The zone of --window, such as Europe/Berlin [default: this machine's]
     #[arg(long, env = "DESKLOAD_TIME_ZONE", value_name = "ZONE")]
     pub time_zone: Option<String>,
-    /// Send so many rows at the most, to look at before the others go
+    /// Send so many rows at the most, to look at before the others go [default: all]
     #[arg(long, env = "DESKLOAD_LIMIT", value_name = "N")]
     pub limit: Option<NonZeroU64>,
     /// Refuse a new input that has another number of rows: 9000..11000, 9000.., ..11000 or 10000
+    /// [default: any]
     #[arg(long, env = "DESKLOAD_EXPECT_ROWS", value_name = "A..B", value_parser = parse_expected)]
     pub expect_rows: Option<Expected>,
-    /// Refuse a new input that would send more updates than this
+    /// Refuse a new input that would send more updates than this [default: any number]
     #[arg(long, env = "DESKLOAD_MAX_UPDATES", value_name = "N")]
     pub max_updates: Option<u64>,
     /// What to do while another process works for the account: end with exit 11, or wait for it to end
@@ -235,13 +236,14 @@ pub struct OutputArgs {
     /// Tell a program: one JSON object a line on standard output, the last of them the summary
     #[arg(long, env = "DESKLOAD_JSON")]
     pub json: bool,
-    /// Add what happens to this file, each line with its time
+    /// Add what happens to this file, each line with its time [default: none]
     #[arg(long, env = "DESKLOAD_LOG_FILE", value_name = "FILE")]
     pub log_file: Option<PathBuf>,
-    /// Write metrics here, for Prometheus' node exporter and its textfile collector
+    /// Write metrics here, for Prometheus' node exporter and its textfile collector [default: none]
     #[arg(long, env = "DESKLOAD_METRICS_FILE", value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
     /// Run this at the end: the summary on its standard input, the exit code in `DESKLOAD_EXIT_CODE`
+    /// [default: nothing]
     #[arg(long, env = "DESKLOAD_ON_FINISH", value_name = "COMMAND", hide_env_values = true)]
     pub on_finish: Option<String>,
     /// Whether to use colours [default: on a terminal, unless `NO_COLOR` or `CLICOLOR` says otherwise]

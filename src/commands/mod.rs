@@ -14,6 +14,7 @@
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
+//! | [`man`] | man pages and completions |
 
 pub mod check;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod drive;
 mod ending;
 mod forecast;
 pub mod init;
+pub mod man;
 pub mod report;
 pub mod resolve;
 pub mod resume;
@@ -77,6 +79,11 @@ fn obey(layered: &Layered) -> Result<(), Error> {
         Command::Init(args) => init::run(args),
         Command::Config(ConfigCommand::Show(args)) => config::show(args, layered),
         Command::Config(ConfigCommand::Path(args)) => config::path(args),
+        Command::Completions(args) => {
+            man::completions(args);
+            Ok(())
+        }
+        Command::Man(args) => man::man(args),
     }
 }
 

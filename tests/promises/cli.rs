@@ -179,8 +179,13 @@ fn a_state_directory_takes_everything() {
 #[test]
 fn help_and_version_are_on_standard_output() {
     let bench = Bench::new();
-    let said = bench.run(&["--version"]).code(EXIT_DONE);
-    assert_eq!(said.stdout, concat!("deskload ", env!("CARGO_PKG_VERSION"), "\n"));
+    let short = concat!("deskload ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(bench.run(&["-V"]).code(EXIT_DONE).stdout, short);
+    let long = bench.run(&["--version"]).code(EXIT_DONE).stdout;
+    assert!(long.starts_with(short), "{long}");
+    for line in ["\ncommit: ", "\ntarget: ", "\nSQLite: 3.", "\njournal schema: "] {
+        assert!(long.contains(line), "{line:?} is not in {long}");
+    }
     for command in ["run", "resume", "resolve", "status", "report", "sandbox", "demo"] {
         let said = bench.run(&[command, "--help"]).code(EXIT_DONE);
         assert!(said.stdout.contains("Usage: deskload"), "{}", said.stdout);
