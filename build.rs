@@ -2,7 +2,6 @@
 //!
 //! It must not fail the build: without git, or in an unpacked archive, the commit is "unknown". So it is in a debug build,
 //! which would otherwise be compiled anew after each commit.
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
 
 use std::env;
 use std::path::Path;
