@@ -300,8 +300,9 @@ mod tests {
             }
             command.get_subcommands().for_each(|inner| look(inner, silent));
         }
-        let mut silent = Vec::new();
-        look(&Cli::command(), &mut silent);
+        let (mut silent, mut command) = (Vec::new(), Cli::command());
+        command.build();
+        look(&command, &mut silent);
         assert!(silent.is_empty(), "no default is told by {silent:#?}");
     }
 }

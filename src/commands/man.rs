@@ -25,17 +25,15 @@ pub fn completions(args: &CompletionsArgs) {
 
 /// `man`
 pub fn man(args: &ManArgs) -> Result<(), Error> {
-    match &args.dir {
-        Some(folder) => pages(folder).map_err(|error| Error::file("write the pages to", folder, &error)),
-        None => {
-            let mut text = Vec::new();
-            let page = clap_mangen::Man::new(Cli::command());
-            page.render(&mut text)
-                .map_err(|error| Error::Machine(format!("failed to write the page: {error}")))?;
-            print(&String::from_utf8_lossy(&text));
-            Ok(())
-        }
+    if let Some(folder) = &args.dir {
+        return pages(folder).map_err(|error| Error::file("write the pages to", folder, &error));
     }
+    let mut text = Vec::new();
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut text)
+        .map_err(|error| Error::Machine(format!("failed to write the page: {error}")))?;
+    print(&String::from_utf8_lossy(&text));
+    Ok(())
 }
 
 fn pages(folder: &Path) -> std::io::Result<()> {
