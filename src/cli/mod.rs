@@ -273,7 +273,7 @@ pub struct ShowArgs {
 /// `config path`
 #[derive(Debug, Args)]
 pub struct ConfigPathArgs {
-    /// Which file
+    /// Which file [default: the usual place]
     #[arg(long, env = "DESKLOAD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
