@@ -76,28 +76,49 @@ fn replace_spelled(text: &str, length: impl Fn(&str) -> Option<usize>) -> String
     out
 }
 
+/// How often a reply may quote the request inside another text, which escapes the escapes.
+const QUOTED_MAX: usize = 3;
+
 /// How much of `text` spells the token, if it begins with it. JSON has many spellings for one text (`\/` and
 /// `\u00e9` are common), and the reader of a reply undoes them all.
 fn escaped_length(text: &str, token: &str) -> Option<usize> {
-    let mut rest = text;
-    for wanted in token.chars() {
-        let (char, length) = first_character(rest)?;
-        if char != wanted {
-            return None;
+    let of = |levels| {
+        let mut rest = text;
+        for wanted in token.chars() {
+            let (char, length) = character(rest, levels)?;
+            if char != wanted {
+                return None;
+            }
+            rest = rest.get(length..)?;
         }
-        rest = rest.get(length..)?;
-    }
-    Some(text.len() - rest.len())
+        Some(text.len() - rest.len())
+    };
+    (1..=QUOTED_MAX).find_map(of)
 }
 
-/// The first character that a JSON string of this text would hold, and how much of the text it takes.
-fn first_character(text: &str) -> Option<(char, usize)> {
-    let Some(escaped) = text.strip_prefix('\\') else {
+/// The first character that this text would give when its JSON escapes are undone so many times, and how much of the
+/// text it takes.
+fn character(text: &str, levels: usize) -> Option<(char, usize)> {
+    let Some(inner) = levels.checked_sub(1) else {
         return text.chars().next().map(|char| (char, char.len_utf8()));
     };
-    let letter = escaped.chars().next()?;
-    let char = match letter {
-        'u' => return unicode_escape(text),
+    let (first, mut used) = character(text, inner)?;
+    if first != '\\' {
+        return Some((first, used));
+    }
+    let mut next = || {
+        let (char, length) = character(text.get(used..)?, inner)?;
+        used += length;
+        Some(char)
+    };
+    let char = match next()? {
+        'u' => {
+            let high = code_unit(&mut next)?;
+            // A character beyond the first 65,536 is written as two.
+            let is_first_of_two = (0xD800..0xDC00).contains(&high) && next()? == '\\' && next()? == 'u';
+            let low = is_first_of_two.then(|| code_unit(&mut next)).flatten();
+            char::decode_utf16([high].into_iter().chain(low)).next()?.ok()?
+        }
         'b' => '\u{8}',
         'f' => '\u{c}',
         'n' => '\n',
@@ -105,18 +126,12 @@ fn first_character(text: &str) -> Option<(char, usize)> {
         't' => '\t',
         other => other,
     };
-    Some((char, 1 + letter.len_utf8()))
+    Some((char, used))
 }
 
-/// `\u` and four digits, twice for a character beyond the first 65,536.
-fn unicode_escape(text: &str) -> Option<(char, usize)> {
-    let unit = |from: usize| {
-        let digits = text.get(from..from + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let units = unit(0).into_iter().chain(unit(6));
-    let char = char::decode_utf16(units).next()?.ok()?;
-    Some((char, char.len_utf16() * 6))
+/// The four digits behind `\u`.
+fn code_unit(next: &mut impl FnMut() -> Option<char>) -> Option<u16> {
+    (0..4).try_fold(0, |unit, _| Some(unit << 4 | u16::try_from(next()?.to_digit(16)?).ok()?))
 }
 
 /// How much of `text` spells the token as an address would, if it begins with it: any of its bytes may be a `%` and
@@ -178,6 +193,21 @@ mod tests {
         assert_eq!(format!("{token:?}"), "[token]");
         let beyond = Token::new("k😀y".to_owned()).unwrap();
         assert_eq!(beyond.redact(r#"{"x":"k\ud83d\ude00y"}"#), r#"{"x":"[token]"}"#);
+    }
+
+    #[test]
+    fn the_token_is_taken_out_of_a_request_that_is_quoted_in_a_text_in_a_text() {
+        for plain in ["a\"b/\u{fc}", "k\u{1f600}y\\", "plain"] {
+            let token = Token::new(plain.to_owned()).unwrap();
+            let mut echo = serde_json::json!({ "token": plain }).to_string();
+            for _ in 0..QUOTED_MAX {
+                let told = token.redact(&echo);
+                assert!(told.contains(REDACTED), "{echo} became {told}");
+                echo = serde_json::to_string(&echo).unwrap();
+            }
+        }
+        let token = Token::new("a\u{fc}\u{1f600}".to_owned()).unwrap();
+        assert_eq!(token.redact(r"x \\u0061\\u00fc\\ud83d\\ude00 y"), "x [token] y");
     }
 
     #[test]
