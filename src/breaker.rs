@@ -27,6 +27,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Announced pauses with nothing going through between them may add up to so many times `--max-wait`.
 const PAUSES_MAX: u32 = 4;
 
+/// So many rows that went through for each refusal of another row show that a refusal is one ticket's own.
+const OTHERS_PASSED: u64 = 4;
+
 /// Rows that must be settled before a share of failures means anything.
 const FAILURES_AFTER: u64 = 40;
 
@@ -99,6 +102,10 @@ pub enum Decision {
     Settle(Ending),
     /// Not applied: it goes again in its turn.
     Again(Note),
+    /// Not applied: it goes again after those that are ready.
+    Later(Note),
+    /// Not applied, and it is this ticket alone that the desk refuses: it rests for so long.
+    Park(Note, Duration),
     /// In doubt, and a person said beforehand to send such rows again.
     Resend(Note),
     /// Not applied, and refused too often: its ticket rests for this invocation.
@@ -128,6 +135,8 @@ pub struct Breaker {
     bad: u64,
     /// Rows that went through, for better or worse.
     passed: u64,
+    /// Answers that asked to come back later.
+    refused: u64,
     forbidden_in_a_row: u32,
     redirected_in_a_row: u32,
     unannounced_pauses: u32,
@@ -148,6 +157,7 @@ impl Breaker {
             settled: invalid,
             bad: invalid,
             passed: 0,
+            refused: 0,
             forbidden_in_a_row: 0,
             redirected_in_a_row: 0,
             unannounced_pauses: 0,
@@ -258,8 +268,9 @@ impl Breaker {
     }
 
     /// The desk is there and answers.
-    fn went_through(&mut self, pace: &Pace) {
+    fn went_through(&mut self, pace: &mut Pace) {
         self.passed += 1;
+        pace.went_through();
         self.away = None;
         self.troubled_since = None;
         self.unannounced_pauses = 0;
@@ -319,45 +330,79 @@ impl Breaker {
         bound.mul_f64(self.rng.f64())
     }
 
+    /// The desk said "later". Nobody knows whether it means the account or this one ticket; so the whole account pauses,
+    /// and the row lets others go first. If it is refused again although, since its last refusal, rows of other tickets went
+    /// through, at least [`OTHERS_PASSED`] and as many for each other refusal, it is the ticket's own limit: that ticket
+    /// alone is parked, and the account goes on.
     fn throttled(&mut self, wait: Option<Duration>, note: Note, row: &mut Row, pace: &mut Pace) -> Decision {
+        let others_passed = self.passed - row.refused_at;
+        let others_refused = self.refused - row.refusals_seen;
+        let is_its_own = row.refusals > 0 && others_passed >= OTHERS_PASSED * others_refused.max(1);
+        self.refused += 1;
+        // A refusal counts against the row only if others went through since its last one.
+        if others_passed > 0 || row.refusals == 0 {
+            row.refusals += 1;
+        }
+        (row.refused_at, row.refusals_seen) = (self.passed, self.refused);
+        let is_too_often = row.refusals > self.limits.retries;
+        if is_its_own {
+            let wait = wait.filter(|wait| !wait.is_zero()).unwrap_or_else(|| self.backoff(row.refusals));
+            let rests = is_too_often || wait > self.limits.max_wait;
+            return if rests { Decision::Rest(note) } else { Decision::Park(note, wait) };
+        }
+        if pace.paused_until().is_none() {
+            pace.slow_down();
+        }
+        match self.pause_account(wait, pace) {
+            Err(stop) => Decision::Stop(note, stop),
+            Ok(()) if is_too_often => Decision::Rest(note),
+            Ok(()) => Decision::Later(note),
+        }
+    }
+
+    /// Pauses for as long as the desk says, else for as long as our own backoff does. The error: it is too long.
+    fn pause_account(&mut self, wait: Option<Duration>, pace: &mut Pace) -> Result<(), Error> {
         // A desk that was away stays so until something goes through: a 429 between two losses proves little.
         // "Now" is believed once; to who says so again while nothing goes through, our own backoff is kinder.
         let wait = wait.filter(|wait| !wait.is_zero() || self.troubled_since.is_none());
-        if let Some(wait) = wait {
-            if wait > self.limits.max_wait {
-                let stop = come_back(wait, self.limits.max_wait);
-                return Decision::Stop(note, stop);
+        let Some(wait) = wait else {
+            if pace.paused_until().is_none() {
+                self.troubled(pace);
+                let wait = self.backoff(self.unannounced_pauses);
+                self.unannounced_pauses += 1;
+                pace.pause(wait);
             }
-            let until = |pace: &Pace| pace.paused_until().unwrap_or_else(Instant::now);
-            let before = until(pace);
-            pace.pause(wait);
-            // Announced pauses do not count toward patience, and those that overlap are waited for once; what
-            // passes between them does.
-            match &mut self.troubled_since {
-                Some(since) => *since += until(pace).saturating_duration_since(before),
-                None => _ = self.troubled(pace),
-            }
-            let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
-            if paused + wait > self.limits.max_wait * PAUSES_MAX {
-                let stop = Error::Early(format!(
-                    "the desk has asked for pause after pause for {} and let nothing through; \
-                     give the same command again later",
-                    crate::text::duration(paused)
-                ));
-                return Decision::Stop(note, stop);
-            }
-        } else if pace.paused_until().is_none() {
-            self.troubled(pace);
-            let wait = self.backoff(self.unannounced_pauses);
-            self.unannounced_pauses += 1;
-            pace.pause(wait);
+            return Ok(());
+        };
+        let until = |pace: &Pace| pace.paused_until().unwrap_or_else(Instant::now);
+        let before = until(pace);
+        // Too long or not, the journal remembers it for the next start.
+        pace.pause(wait);
+        if wait > self.limits.max_wait {
+            return Err(come_back(wait, self.limits.max_wait));
         }
-        // A refusal counts against the row only if others went through since its last one.
-        if self.passed > row.refused_at || row.refusals == 0 {
-            row.refusals += 1;
+        // Announced pauses do not count toward patience, and those that overlap are waited for once; what
+        // passes between them does.
+        match &mut self.troubled_since {
+            Some(since) => *since += until(pace).saturating_duration_since(before),
+            None => _ = self.troubled(pace),
         }
-        row.refused_at = self.passed;
-        if row.refusals > self.limits.retries { Decision::Rest(note) } else { Decision::Again(note) }
+        let paused = pace.paused_total().saturating_sub(self.paused_at_progress);
+        if paused + wait > self.limits.max_wait * PAUSES_MAX {
+            return Err(Error::Early(format!(
+                "the desk has asked for pause after pause for {} and let nothing through; \
+                 give the same command again later",
+                crate::text::duration(paused)
+            )));
+        }
+        Ok(())
+    }
+
+    /// A pause from before this invocation that is too long to be waited for.
+    #[must_use]
+    pub fn waits_too_long(&self, pace: &Pace) -> Option<Error> {
+        let left = pace.paused_until()?.saturating_duration_since(Instant::now());
+        (left > self.limits.max_wait).then(|| come_back(left, self.limits.max_wait))
     }
 }
 

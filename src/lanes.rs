@@ -79,7 +79,8 @@ impl Lanes {
         self.next = self.next.max(row + 1);
     }
 
-    /// The next row that may go; its ticket stays busy until [`Lanes::done`], [`Lanes::again`] or [`Lanes::hold`].
+    /// The next row that may go; its ticket stays busy until [`Lanes::done`], [`Lanes::again`], [`Lanes::later`] or
+    /// [`Lanes::hold`].
     pub fn next_ready(&mut self) -> Option<Row> {
         let row = self.ready.pop_front()?;
         self.bytes -= row.bytes;
@@ -96,6 +97,12 @@ impl Lanes {
     pub fn again(&mut self, row: Row) {
         self.bytes += row.bytes;
         self.ready.push_front(row);
+    }
+
+    /// The row was not applied, and lets those that are ready go before it. Later rows of its ticket still wait.
+    pub fn later(&mut self, row: Row) {
+        self.bytes += row.bytes;
+        self.ready.push_back(row);
     }
 
     /// The row is settled, and the next one of its ticket may go.

@@ -18,7 +18,7 @@
 //! | [`spooled`], [`mod@todo`], [`newer`] | a run's rows by their numbers; those that are left, in order; what later rows have said |
 //! | [`lanes`] | one ticket at a time, in file order |
 //! | [`journal`] | states and transitions: intent, permit, outcome; the account file |
-//! | [`pace`] | when the next request may leave |
+//! | [`pace`] | when the next request may leave; what is left of the budget |
 //! | [`desk`] | the one request that a permit allows, and what came back means |
 //! | [`breaker`] | what it means for the run: settle, again, rest, stop |
 //! | [`until`] | how long an invocation may go on: rows, time, window |

@@ -14,7 +14,7 @@
 mod back;
 mod outward;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -42,6 +42,9 @@ use crate::until::Until;
 /// A permit that waited so long for its turn is given back: the bound on what a crash puts in doubt should be
 /// spent on requests that are under way.
 const PERMIT_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Rows whose tickets rest for a while, at most; then no more are read.
+const PARKED_MAX: usize = 10_000;
 
 /// Chunks of rows are taken from the reader until so many rows are ready to go.
 const READY_PER_SLOT: usize = 4;
@@ -105,6 +108,14 @@ pub struct Ended {
 /// Waiting for a new token.
 type Renewing<'a> = LocalBoxFuture<'a, Result<(), Error>>;
 
+/// A permit that waits for its turn.
+struct Granted {
+    permit: Permit,
+    row: Row,
+    /// What the ledger counts on: it is used by then, or given back.
+    good_until: Option<Instant>,
+}
+
 /// A request that has come back.
 struct Landed {
     row: Row,
@@ -126,7 +137,12 @@ pub struct Pipeline<'a, D> {
     /// The rows whose intents are in `batch`, then those in the commit under way, in the order of the intents.
     wanting: Vec<Row>,
     granting: Vec<Row>,
-    permits: VecDeque<(Permit, Row)>,
+    /// When the commit under way began, and until when its permits may be used.
+    granting_since: Instant,
+    good_until: Option<Instant>,
+    permits: VecDeque<Granted>,
+    /// Rows whose ticket rests until then; their number keeps apart those of one moment.
+    parked: BTreeMap<(Instant, u64), Row>,
     in_flight: FuturesUnordered<LocalBoxFuture<'a, Landed>>,
     /// Rows marked as sending, or about to be, whose outcome is not committed.
     open: usize,
@@ -137,6 +153,7 @@ pub struct Pipeline<'a, D> {
     applied_at_renewal: u64,
     renewing: Option<Renewing<'a>>,
     paused_told: Duration,
+    slowed_told: Option<f64>,
     /// A signal has been heard.
     asked: bool,
     ended: Ended,
@@ -154,7 +171,10 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             batch: Batch::default(),
             wanting: Vec::new(),
             granting: Vec::new(),
+            granting_since: Instant::now(),
+            good_until: None,
             permits: VecDeque::new(),
+            parked: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
             open: 0,
             landed_lately: 0,
@@ -162,6 +182,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             applied_at_renewal: 0,
             renewing: None,
             paused_told: Duration::ZERO,
+            slowed_told: None,
             asked: false,
             ended: Ended::default(),
             broken: false,
@@ -171,8 +192,10 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     /// Sends what is left, until the end, a stop or a signal; then finishes what is in flight.
     pub async fn run(mut self) -> Driven {
         let mut commit: Option<LocalBoxFuture<'static, Result<Committed, Error>>> = None;
+        self.go_on_with_a_pause();
         loop {
             self.look_at_the_clock();
+            self.unpark();
             self.admit(); //                                         rows  → lanes
             self.want(); //                                          lanes → intents
             if commit.is_none() && !self.broken && !self.batch.is_empty() {
@@ -231,6 +254,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         if self.ended.stopped.is_some() || self.renewing.is_some() {
             return tick;
         }
+        let tick = self.parked.first_key_value().map_or(tick, |((until, _), _)| tick.min(*until));
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
         if slots == 0 {
             return self.parts.breaker.probe_at().map_or(tick, |probe_at| probe_at.min(tick));

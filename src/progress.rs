@@ -18,8 +18,8 @@ use crate::voice;
 const LINE_EVERY_MIN: Duration = Duration::from_secs(10);
 const LINE_EVERY_MAX: Duration = Duration::from_secs(600);
 
-/// What keeps rows from going out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What keeps rows from going out, or from going faster.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Waiting {
     /// Nothing.
     Nothing,
@@ -27,6 +27,10 @@ pub enum Waiting {
     Paused(Duration),
     /// The desk does not answer; the next probe leaves then.
     Away(Duration),
+    /// The budget of a window is spent for so much longer.
+    Spent(Duration),
+    /// Only so many requests a second for now, because the desk said "later".
+    Slowed(f64),
 }
 
 /// Between two pictures of the bar: people read no faster, and drawing costs time.
@@ -150,22 +154,31 @@ struct State {
     paused_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     away_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slowed_to: Option<f64>,
 }
 
 impl State {
     fn of(counts: &Counts, waiting: Waiting, pace: &Speed) -> Self {
-        let (paused, away) = match waiting {
-            Waiting::Nothing => (None, None),
-            Waiting::Paused(left) => (Some(left.as_secs()), None),
-            Waiting::Away(left) => (None, Some(left.as_secs())),
-        };
-        Self {
+        let mut state = Self {
             counts: *counts,
             per_second: (pace.per_second(counts) * 10.0).round() / 10.0,
             seconds_left: pace.left(counts).map(|left| left.as_secs()),
-            paused_seconds: paused,
-            away_seconds: away,
+            paused_seconds: None,
+            away_seconds: None,
+            spent_seconds: None,
+            slowed_to: None,
+        };
+        match waiting {
+            Waiting::Nothing => {}
+            Waiting::Paused(left) => state.paused_seconds = Some(left.as_secs()),
+            Waiting::Away(left) => state.away_seconds = Some(left.as_secs()),
+            Waiting::Spent(left) => state.spent_seconds = Some(left.as_secs()),
+            Waiting::Slowed(per_second) => state.slowed_to = Some(per_second),
         }
+        state
     }
 }
 
@@ -228,7 +241,18 @@ fn speed(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
         Waiting::Away(left) => {
             parts.push(format!("the desk does not answer, next try in {}", duration(left)));
         }
-        Waiting::Nothing => parts.extend(pace.left(counts).map(|left| format!("{} left", duration(left)))),
+        Waiting::Spent(left) => parts.push(format!("the budget is spent for {}", duration(left))),
+        Waiting::Slowed(per_second) => parts.push(format!("slowed down to {}/s", rounded(per_second))),
+        Waiting::Nothing => {}
+    }
+    if matches!(waiting, Waiting::Nothing | Waiting::Slowed(_)) {
+        parts.extend(pace.left(counts).map(|left| format!("{} left", duration(left))));
     }
     parts.join(", ")
+}
+
+/// A rate with as many digits as one can use: 2.5, 0.125, 250.
+fn rounded(per_second: f64) -> f64 {
+    let digits = if per_second < 1.0 { 1_000.0 } else { 10.0 };
+    (per_second * digits).round() / digits
 }

@@ -44,6 +44,8 @@ pub struct Row {
     pub doubts: u32,
     /// How many rows had gone through when it was last refused.
     pub refused_at: u64,
+    /// How many refusals there had been by then, its own among them.
+    pub refusals_seen: u64,
 }
 
 /// Whether a row may be sent.
@@ -204,6 +206,7 @@ impl Todo {
             refusals: 0,
             doubts: 0,
             refused_at: 0,
+            refusals_seen: 0,
         })
     }
 }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use super::values::{Expected, Rates, parse_duration, parse_expected, parse_rates};
 use crate::breaker::MaxFailures;
 use crate::input::Choice;
+use crate::pace::Rate;
 use crate::until::Window;
 
 /// `run`
@@ -159,6 +160,9 @@ pub struct PaceArgs {
     /// [default: 1/s, a guess; unlimited for a desk on this machine]
     #[arg(long, env = "DESKLOAD_RATE", value_name = "RATE", value_parser = parse_rates)]
     pub rate: Option<Rates>,
+    /// Requests for one ticket in a time, such as 30/10min [default: no limit of its own]
+    #[arg(long, env = "DESKLOAD_RATE_PER_TICKET", value_name = "RATE", value_parser = Rate::parse)]
+    pub rate_per_ticket: Option<Rate>,
     /// Requests that may leave at once after a quiet time [default: 2, more from 400/s on]
     #[arg(long, env = "DESKLOAD_BURST", value_name = "N")]
     pub burst: Option<NonZeroU32>,

@@ -21,6 +21,7 @@ use crate::lanes::Lanes;
 use crate::mapping::Mapping;
 use crate::network_disk;
 use crate::pace::Pace;
+use crate::pace::uptime::Uptime;
 use crate::pipeline::{Driven, Ended, Parts, Pipeline};
 use crate::progress::Progress;
 use crate::report;
@@ -211,6 +212,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
     let todo = Todo::new(journal.open_again()?, run, spooled, mapping, resends)?;
     let per_second = settings.pace.per_second();
+    let before = journal.remembered(&run.desk)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -221,7 +223,9 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         source: Source::spawn(todo)?,
         writer: Writer::spawn(journal, run.key)?,
         lanes,
-        pace: Pace::new(&settings.pace.rates, settings.pace.burst)?,
+        pace: Pace::new(&settings.pace.rates, settings.pace.burst)?
+            .with_each_ticket(settings.pace.rate_per_ticket)
+            .remembering(&before, Uptime::of_this_machine()),
         breaker: Breaker::new(settings.limits, fastrand::Rng::new(), newly_invalid(run)),
         doubts,
         concurrency: settings.pace.concurrency,

@@ -3,6 +3,7 @@
 //! - [`state`]: how a row stands, and the tokens (`Permit`, `Sent`, `Outcome`) that lead from state to state
 //! - [`transitions`]: the one transaction that takes rows from state to state while sending
 //! - [`runs`]: opening and finding runs
+//! - [`spent`]: what is left of the account's budget
 //! - [`spools`]: which spool a run names, and where its rows begin
 //! - [`settle`]: what a person's word and a restart do to rows
 //! - [`reader`]: what is left to send, what to report
@@ -43,6 +44,7 @@ pub mod reader;
 pub mod runs;
 pub mod schema;
 pub mod settle;
+pub mod spent;
 pub mod spools;
 pub mod state;
 #[cfg(test)]

@@ -96,6 +96,23 @@ const STEPS: &[&str] = &["
         latency   BLOB NOT NULL,    -- counts by bucket, u32 little endian
         PRIMARY KEY (run, minute)
     ) STRICT, WITHOUT ROWID;
+    ",
+    "
+    -- What the account may have sent lately, and the desk's last pause. Times are a boot of the machine and
+    -- milliseconds since, so that no clock that is set grants budget.
+    CREATE TABLE spent (
+        account  INTEGER NOT NULL REFERENCES account (id),
+        boot     BLOB    NOT NULL,
+        until_ms INTEGER NOT NULL, -- by then they have left, or never will
+        requests INTEGER NOT NULL,
+        PRIMARY KEY (account, boot, until_ms)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pause (
+        account INTEGER PRIMARY KEY REFERENCES account (id),
+        boot    BLOB    NOT NULL,
+        from_ms INTEGER NOT NULL,
+        wait_ms INTEGER NOT NULL
+    ) STRICT;
     "];
 
 /// The number of steps that this version knows.

@@ -8,8 +8,10 @@ use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params}
 
 use super::Journal;
 use super::runs::{Counts, RunKey};
+use super::spent::{write_entry, write_pause};
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use crate::error::Error;
+use crate::pace::ledger::{Entry, Pause};
 
 /// What has gathered since the last commit. It becomes durable all at once, or not at all.
 #[derive(Debug, Default)]
@@ -30,6 +32,10 @@ pub struct Batch {
     pub now_ms: i64,
     /// How long sending was paused since the last batch, for the samples.
     pub paused_ms: u64,
+    /// Where the rows that want to be sent are counted as spent; `None`: there is no limit.
+    pub entry: Option<Entry>,
+    /// The desk asked for a pause since the last batch.
+    pub pause: Option<Pause>,
 }
 
 impl Batch {
@@ -138,6 +144,12 @@ impl Journal {
         }
         for intent in &batch.wanted {
             grant(&tx, run, intent, &mut tally).map_err(&failed)??;
+        }
+        if let Some(entry) = batch.entry.as_ref().filter(|_| !batch.wanted.is_empty()) {
+            write_entry(&tx, run.id, entry, batch.wanted.len()).map_err(&failed)?;
+        }
+        if let Some(pause) = &batch.pause {
+            write_pause(&tx, run.id, pause).map_err(&failed)?;
         }
         tally.attempts += i64::try_from(batch.wanted.len()).unwrap_or(i64::MAX);
         let counts = tally.write(&tx, run.id).map_err(&failed)?;

@@ -40,6 +40,14 @@ impl<D: Desk> Pipeline<'_, D> {
                 self.batch.outcomes.push(sent.settle(ending, latency));
             }
             Decision::Again(note) => self.again(row, sent, note, latency),
+            Decision::Later(note) => {
+                self.batch.outcomes.push(sent.settle(Ending::NotApplied(note), latency));
+                self.parts.lanes.later(row);
+            }
+            Decision::Park(note, wait) => {
+                self.batch.outcomes.push(sent.settle(Ending::NotApplied(note), latency));
+                self.park(row, Instant::now() + wait);
+            }
             Decision::Resend(note) => {
                 self.batch.outcomes.push(sent.settle(Ending::InDoubt(note), latency));
                 self.parts.lanes.again(Row { resend: true, ..row });
@@ -62,6 +70,7 @@ impl<D: Desk> Pipeline<'_, D> {
                 self.stop(error);
             }
         }
+        self.tell_of_the_pace();
         if let Some(error) = self.parts.breaker.gives_up().or_else(|| self.parts.breaker.too_many_failures())
         {
             self.stop(error);
@@ -115,6 +124,26 @@ impl<D: Desk> Pipeline<'_, D> {
         self.set_aside(withdrawn);
     }
 
+    /// A pause that the desk asked a process before this one for holds on; one that is too long ends this one, too.
+    pub(super) fn go_on_with_a_pause(&mut self) {
+        if let Some(error) = self.parts.breaker.waits_too_long(&self.parts.pace) {
+            self.stop(error);
+        }
+    }
+
+    /// That the pace is another one than asked for belongs into the log.
+    fn tell_of_the_pace(&mut self) {
+        let slowed = self.parts.pace.slowed_to();
+        if slowed == self.slowed_told {
+            return;
+        }
+        match slowed {
+            Some(per_second) => tracing::info!("the desk asks for a slower pace: {per_second:.3}/s for now"),
+            None => tracing::info!("back at the pace that was asked for"),
+        }
+        self.slowed_told = slowed;
+    }
+
     /// Once its time is up an invocation drains.
     pub(super) fn look_at_the_clock(&mut self) {
         if self.ended.stopped.is_none()
@@ -135,7 +164,11 @@ impl<D: Desk> Pipeline<'_, D> {
         }
         match self.parts.breaker.probe_at() {
             Some(at) => Waiting::Away(at.saturating_duration_since(Instant::now())),
-            None => Waiting::Nothing,
+            None => match (self.parts.pace.spent_until(), self.parts.pace.slowed_to()) {
+                (Some(at), _) => Waiting::Spent(at.saturating_duration_since(Instant::now())),
+                (None, Some(per_second)) => Waiting::Slowed(per_second),
+                (None, None) => Waiting::Nothing,
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
-use super::{Landed, PERMIT_AGE_MAX, Pipeline, READY_PER_SLOT};
+use super::{Granted, Landed, PARKED_MAX, PERMIT_AGE_MAX, Pipeline, READY_PER_SLOT};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::journal::state::Permit;
@@ -32,7 +32,9 @@ impl<D: Desk> Pipeline<'_, D> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.parts.until.is_full() && self.parts.lanes.has_room(self.parts.concurrency * READY_PER_SLOT)
+        !self.parts.until.is_full()
+            && self.parked.len() < PARKED_MAX
+            && self.parts.lanes.has_room(self.parts.concurrency * READY_PER_SLOT)
     }
 
     /// Rows that were read go into their tickets' lanes; those that must wait for a person are set aside.
@@ -70,6 +72,21 @@ impl<D: Desk> Pipeline<'_, D> {
         self.batch.set_aside.extend(new.map(|row| row.intent()));
     }
 
+    /// Rows whose ticket has rested long enough are the next to go.
+    pub(super) fn unpark(&mut self) {
+        let now = Instant::now();
+        while self.ended.stopped.is_none()
+            && let Some(first) = self.parked.first_entry().filter(|first| first.key().0 <= now)
+        {
+            self.parts.lanes.again(first.remove());
+        }
+    }
+
+    /// The row's ticket rests until then; the others go on.
+    pub(super) fn park(&mut self, row: Row, until: Instant) {
+        self.parked.insert((until, row.number), row);
+    }
+
     /// Ready rows ask for permits, as many as the bounds and the pace allow.
     pub(super) fn want(&mut self) {
         let idle = self.ended.stopped.is_some() || self.renewing.is_some();
@@ -86,8 +103,13 @@ impl<D: Desk> Pipeline<'_, D> {
             let ahead = (free + self.landed_lately).min(self.parts.pace.ahead_max());
             self.parts.marked_max.saturating_sub(self.open).min(ahead.saturating_sub(unsent))
         };
-        for _ in 0..room {
+        let most = self.wanting.len() + room;
+        while self.wanting.len() < most {
             let Some(row) = self.parts.lanes.next_ready() else { return };
+            if let Some(until) = self.parts.pace.ticket_due(row.update.ticket()) {
+                self.park(row, until);
+                continue;
+            }
             self.parts.lanes.entered(row.number);
             self.batch.wanted.push(row.intent());
             self.wanting.push(row);
@@ -108,6 +130,10 @@ impl<D: Desk> Pipeline<'_, D> {
         batch.paused_ms =
             u64::try_from(paused.saturating_sub(self.paused_told).as_millis()).unwrap_or(u64::MAX);
         self.paused_told = paused;
+        let entry = self.parts.pace.entry();
+        (batch.entry, self.good_until) = (entry.map(|(entry, _)| entry), entry.map(|(_, until)| until));
+        batch.pause = self.parts.pace.pause_to_write();
+        self.granting_since = Instant::now();
         self.granting = std::mem::take(&mut self.wanting);
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
         self.open -= batch.outcomes.len() + batch.given_back.len();
@@ -118,10 +144,11 @@ impl<D: Desk> Pipeline<'_, D> {
     pub(super) fn committed(&mut self, done: Result<Committed, Error>) {
         match done {
             Ok(Committed { permits, counts }) => {
-                let rows = std::mem::take(&mut self.granting);
+                self.parts.pace.committed(self.granting_since.elapsed());
+                let (rows, good_until) = (std::mem::take(&mut self.granting), self.good_until);
                 self.permits.extend(permits.into_iter().zip(rows).map(|(permit, row)| {
                     let row = Row { attempts: permit.attempt(), has_entry: true, ..row };
-                    (permit, row)
+                    Granted { permit, row, good_until }
                 }));
                 self.parts.breaker.committed(counts.applied.saturating_sub(self.parts.counts.applied));
                 self.parts.counts = counts;
@@ -141,13 +168,15 @@ impl<D: Desk> Pipeline<'_, D> {
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
         let paused = self.parts.pace.due() > Instant::now() + LEAD;
         let useless = self.ended.stopped.is_some() || self.renewing.is_some() || paused || slots == 0;
-        while let Some((permit, row)) = self.permits.pop_front() {
-            if useless || permit.age() > PERMIT_AGE_MAX {
+        while let Some(Granted { permit, row, good_until }) = self.permits.pop_front() {
+            let is_stale =
+                permit.age() > PERMIT_AGE_MAX || good_until.is_some_and(|until| until < Instant::now());
+            if useless || is_stale {
                 self.give_back(permit, row);
                 continue;
             }
-            if self.in_flight.len() >= slots || self.parts.pace.take().is_err() {
-                self.permits.push_front((permit, row));
+            if self.in_flight.len() >= slots || self.parts.pace.take(row.update.ticket()).is_err() {
+                self.permits.push_front(Granted { permit, row, good_until });
                 return;
             }
             let (desk, probe) = (self.parts.desk, self.parts.breaker.is_probing());

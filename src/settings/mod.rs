@@ -97,6 +97,8 @@ impl InputSettings {
 pub struct PaceSettings {
     /// All of them hold; none: no limit.
     pub rates: Vec<Rate>,
+    /// What one ticket may get.
+    pub rate_per_ticket: Option<Rate>,
     /// Whether the rate is our guess, which every run must say.
     pub is_guess: bool,
     /// Depth of the buckets, if somebody asked for one.
@@ -112,6 +114,7 @@ impl PaceSettings {
         Self {
             is_guess: args.rate.is_none() && !rates.is_empty(),
             rates,
+            rate_per_ticket: args.rate_per_ticket,
             burst: args.burst,
             concurrency: args.concurrency.into(),
         }

@@ -23,6 +23,7 @@ pub(crate) fn row(number: u64, ticket: u64) -> Row {
         refusals: 0,
         doubts: 0,
         refused_at: 0,
+        refusals_seen: 0,
     }
 }
 

@@ -18,6 +18,7 @@ use deskload::journal::settle::Word;
 use deskload::journal::state::State;
 use deskload::mapping::{Mapping, MappingSpec};
 use deskload::pace::Pace;
+use deskload::pace::uptime::Uptime;
 use deskload::pipeline::{Driven, Parts, Pipeline};
 use deskload::progress::Progress;
 use deskload::shutdown::Shutdown;
@@ -25,7 +26,8 @@ use deskload::spooled::{self, Spooled};
 use deskload::todo::{Source, Todo};
 use deskload::until::{Bounds, Until};
 use fastrand::Rng;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::desk::ScriptedDesk;
 use crate::disk::Commits;
@@ -82,6 +84,8 @@ struct Life {
     disk: Rc<Disk>,
     intents: Intents,
     crashes_left: u32,
+    /// Which start of the machine it is, and when that was.
+    boot: (u128, Instant),
     inputs: Vec<Vec<Line>>,
 }
 
@@ -97,6 +101,7 @@ impl Life {
         let disk = Rc::new(Disk::open(&path));
         Self {
             crashes_left: plan.crashes,
+            boot: (0, Instant::now()),
             rng,
             plan: Rc::new(plan),
             world: Rc::new(RefCell::new(world)),
@@ -129,6 +134,8 @@ impl Life {
             }
             sleep(Duration::from_millis(1 << self.rng.u32(..22))).await;
         }
+        // No pause that the desk has announced lasts longer; a process that begins in it ends at once.
+        sleep(Duration::from_mins(30)).await;
         self.world.borrow_mut().healthy = true;
         for _ in 0..LAST_ROUNDS {
             if self.open_row().is_none() {
@@ -200,6 +207,7 @@ impl Life {
         let key = self.disk.runs[run];
         let stored = journal.run(key.id)?.expect("the run is there");
         journal.begin_invocation(key)?;
+        let (remembered, uptime) = (journal.remembered(&self.desk_id)?, self.uptime());
         let (lanes, doubts) = waiting_for_a_word(&journal, &stored, false)?;
         let Some(spooled) = Spooled::open(&journal, &stored)? else { return Ok(()) };
         let mapping = Mapping::resolve(&stored.mapping, spooled.header())?;
@@ -222,7 +230,7 @@ impl Life {
             source: Source::Inline(Box::new(todo)),
             writer: commits.writer(),
             lanes,
-            pace: Pace::new(&self.plan.rates, self.plan.burst)?,
+            pace: Pace::new(&self.plan.rates, self.plan.burst)?.remembering(&remembered, uptime),
             breaker: Breaker::new(self.plan.limits, self.rng.fork(), 0),
             doubts,
             concurrency: self.plan.concurrency,
@@ -241,6 +249,16 @@ impl Life {
         };
         drop(driven.writer);
         self.end(journal, driven.ended.stopped.as_ref(), driven.ended.resting, run)
+    }
+
+    /// The machine's own clock; now and then it has been started again.
+    fn uptime(&mut self) -> Uptime {
+        if !self.world.borrow().healthy && self.rng.u8(..4) == 0 {
+            // What was on its way has been sent before, so that the start takes a moment.
+            self.boot = (self.boot.0 + 1, Instant::now());
+        }
+        let (boot, began) = self.boot;
+        Uptime::new(Uuid::from_u128(boot), move || began.elapsed())
     }
 
     /// `None`: the process died.

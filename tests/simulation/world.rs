@@ -70,6 +70,11 @@ pub(crate) struct World {
     /// Rows that went out and have no outcome on disk.
     pub(crate) wired: BTreeSet<usize>,
     pub(crate) meter: Meter,
+    /// Of this process: rows that may have gone through, refusals, and how many there were of both when a row was last
+    /// refused.
+    passed: u64,
+    refused: u64,
+    refused_rows: BTreeMap<usize, (u64, u64)>,
     /// Requests that the journal must have counted, by run.
     pub(crate) attempts: Vec<i64>,
     serial: u64,
@@ -100,6 +105,9 @@ impl World {
             flying: BTreeMap::new(),
             wired: BTreeSet::new(),
             meter: Meter::default(),
+            passed: 0,
+            refused: 0,
+            refused_rows: BTreeMap::new(),
             attempts: Vec::new(),
             serial: 0,
             commits: 0,
@@ -135,7 +143,9 @@ impl World {
         self.commits = 0;
         self.last_event = Instant::now();
         self.wired.clear();
-        self.meter = Meter::new(&plan.rates, plan.burst);
+        (self.passed, self.refused) = (0, 0);
+        self.refused_rows.clear();
+        self.meter.begin(Instant::now(), &plan.rates, plan.burst);
         self.tally.sessions += 1;
         let healthy = self.healthy;
         self.note(format_args!("session run={run} dies_in={dies_in:?} healthy={healthy}"));
@@ -146,6 +156,7 @@ impl World {
         self.arrive();
         self.dead = true;
         self.tally.crashes += 1;
+        self.meter.crash();
         self.flying.clear();
         if self.rng.bool() {
             let rng = &mut self.rng;
@@ -296,10 +307,27 @@ impl World {
         }
         let index = self.flying.remove(&request);
         self.note(format_args!("answer row={:?} {}", index.map(|index| index + 1), word(verdict)));
-        if let Some(Verdict::Throttled(Some(wait), _)) = verdict {
-            self.meter.pause(Instant::now(), *wait);
+        match verdict {
+            Some(Verdict::Throttled(wait, _)) => self.refused(index.unwrap_or_default(), *wait),
+            Some(
+                Verdict::Applied | Verdict::Failed(_) | Verdict::Forbidden(_) | Verdict::Redirected(_),
+            ) => self.passed += 1,
+            _ => {}
         }
         true
+    }
+
+    /// A refusal pauses the account, unless it may be one ticket's own: others have gone through since its last one, at
+    /// least four, and four for each other refusal.
+    fn refused(&mut self, index: usize, wait: Option<Duration>) {
+        let before = self.refused_rows.get(&index);
+        let own = before
+            .is_some_and(|(passed, refused)| self.passed - passed >= 4 * (self.refused - refused).max(1));
+        self.refused += 1;
+        self.refused_rows.insert(index, (self.passed, self.refused));
+        if let Some(wait) = wait.filter(|_| !own) {
+            self.meter.pause(Instant::now(), wait);
+        }
     }
 
     /// The desk applies what has arrived by now.
@@ -337,6 +365,9 @@ impl World {
     pub(crate) fn committed(&mut self, batch: &Batch) {
         self.tally.commits += 1;
         self.commits += 1;
+        if batch.pause.is_some() {
+            self.meter.committed();
+        }
         if self.commits > COMMITS_MAX {
             self.breach("8: it turns in circles".to_owned());
         }
