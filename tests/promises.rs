@@ -18,6 +18,8 @@ mod bounds;
 mod bug;
 #[path = "promises/check.rs"]
 mod check;
+#[path = "promises/budget.rs"]
+mod budget;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]

@@ -179,7 +179,7 @@ async fn bare_429s_that_come_at_once_back_off_once() {
 #[tokio::test(start_paused = true)]
 async fn an_announced_pause_is_kept_and_one_beyond_max_wait_stops() {
     let mut bench = Bench::new(LIMITS);
-    assert!(matches!(bench.decide(throttled(60)), Decision::Again(_)));
+    assert!(matches!(bench.decide(throttled(60)), Decision::Later(_)));
     assert_eq!(bench.pace.paused_until(), Some(Instant::now() + Duration::from_secs(60)));
     let decision = bench.decide(throttled(61));
     assert!(matches!(&decision, Decision::Stop(_, error)
@@ -191,13 +191,13 @@ async fn an_announced_pause_is_kept_and_one_beyond_max_wait_stops() {
 async fn pauses_that_let_nothing_through_may_add_up_to_four_times_max_wait() {
     let mut bench = Bench::new(Limits { retries: u32::MAX, ..LIMITS });
     for _ in 0..4 {
-        assert!(matches!(bench.decide(throttled(60)), Decision::Again(_)));
+        assert!(matches!(bench.decide(throttled(60)), Decision::Later(_)));
         pass_time(60).await;
     }
     assert_eq!(stops_with(&bench.decide(throttled(60))), Some(5));
     let mut bench = Bench::new(LIMITS);
     for _ in 0..20 {
-        assert!(matches!(bench.decide(throttled(60)), Decision::Again(_)));
+        assert!(matches!(bench.decide(throttled(60)), Decision::Later(_)));
         pass_time(60).await;
         bench.pass();
         bench.row = row(1, 7);
@@ -296,14 +296,59 @@ async fn trouble_in_a_pause_begins_when_the_pause_ends() {
 async fn a_row_rests_after_its_retries_only_while_others_go_through() {
     let mut bench = Bench::new(LIMITS);
     for _ in 0..10 {
-        assert!(matches!(bench.decide(throttled(0)), Decision::Again(_)), "nobody gets through");
+        assert!(matches!(bench.decide(throttled(0)), Decision::Later(_)), "nobody gets through");
     }
     let mut bench = Bench::new(LIMITS);
     for _ in 0..LIMITS.retries {
-        assert!(matches!(bench.decide(throttled(0)), Decision::Again(_)));
+        assert!(matches!(bench.decide(throttled(0)), Decision::Later(_)));
         bench.pass();
     }
     assert!(matches!(bench.decide(throttled(0)), Decision::Rest(_)));
+}
+
+/// One row of a ticket is refused, others pass or are refused, and it is refused again: what then?
+fn refused_again(passes: u32, others_refused: u32, wait: u64) -> (Decision, Bench) {
+    let mut bench = Bench::new(LIMITS);
+    assert!(matches!(bench.decide(throttled(0)), Decision::Later(_)));
+    let own = bench.row.clone();
+    for _ in 0..others_refused {
+        bench.row = row(2, 8);
+        bench.decide(throttled(0));
+    }
+    for _ in 0..passes {
+        bench.pass();
+    }
+    bench.row = own;
+    (bench.decide(throttled(wait)), bench)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_s_own_refusal_parks_it_alone_once_others_went_through() {
+    let (decision, bench) = refused_again(4, 0, 7);
+    assert!(matches!(decision, Decision::Park(_, wait) if wait == Duration::from_secs(7)), "{decision:?}");
+    assert_eq!(bench.pace.paused_until(), None, "the account goes on");
+    assert!(matches!(refused_again(8, 2, 7).0, Decision::Park(..)));
+    // Beyond --max-wait it is the ticket that rests, and not the run that stops.
+    assert!(matches!(refused_again(4, 0, 61).0, Decision::Rest(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_enough_others_a_refusal_is_the_account_s() {
+    for (passes, refused) in [(0, 0), (3, 0), (7, 2)] {
+        let (decision, bench) = refused_again(passes, refused, 7);
+        assert!(matches!(decision, Decision::Later(_)), "{passes} {refused}: {decision:?}");
+        assert_eq!(bench.pace.paused_until(), Some(Instant::now() + Duration::from_secs(7)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_from_before_is_kept_or_stops_if_it_is_too_long() {
+    for (left, code) in [(60, None), (61, Some(5))] {
+        let mut bench = Bench::new(LIMITS);
+        bench.pace.pause(Duration::from_secs(left));
+        let stop = bench.breaker.waits_too_long(&bench.pace);
+        assert_eq!(stop.map(|error| error.exit_code()), code);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,8 @@ pub(super) const APPLICATION_ID: i32 = 0x6473_6B6C;
 /// What a query must say so that SQLite may use the index of the open rows: the same words as the index itself.
 pub(super) const OPEN: &str = "state NOT IN (1, 6)";
 
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE journal (
         id   INTEGER PRIMARY KEY CHECK (id = 1),
         uuid TEXT NOT NULL
@@ -113,7 +114,8 @@ const STEPS: &[&str] = &["
         from_ms INTEGER NOT NULL,
         wait_ms INTEGER NOT NULL
     ) STRICT;
-    "];
+    ",
+];
 
 /// The number of steps that this version knows.
 pub const VERSION: usize = STEPS.len();

@@ -17,6 +17,9 @@ const ALLOWED_MIN: Duration = Duration::from_secs(1);
 /// Entries are kept at least so long, whatever the rates: the next command may name another one.
 const KEPT_MIN: Duration = Duration::from_hours(1);
 
+/// A pause is remembered for a day at the most: a desk that once said a year can be asked again.
+pub(super) const PAUSE_MAX: Duration = Duration::from_hours(24);
+
 /// Of the longest window there are at most so many entries.
 const ENTRIES_MAX: u64 = 3_600;
 
@@ -120,7 +123,11 @@ mod tests {
         assert_eq!(entry.useless_before_ms, 6_400_400, "an hour is kept in any case");
         assert_eq!(good_until - Instant::now(), Duration::from_secs(2));
         let (entry, _) = ledger(86_400).entry().unwrap();
-        assert_eq!((entry.until.ms, entry.useless_before_ms), (10_008_000, 0), "a day has fewer, coarser ones");
+        assert_eq!(
+            (entry.until.ms, entry.useless_before_ms),
+            (10_008_000, 0),
+            "a day has fewer, coarser ones"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::ticket::TicketId;
 use bucket::Bucket;
-use ledger::{Entry, Ledger, Pause, Remembered};
+use ledger::{Entry, Ledger, PAUSE_MAX, Pause, Remembered};
 pub use rate::Rate;
 use slowdown::Slowdown;
 use tickets::Tickets;
@@ -239,7 +239,7 @@ impl Pace {
 
     /// The pause under way, if it is to be written down; once.
     pub fn pause_to_write(&mut self) -> Option<Pause> {
-        let left = self.paused_until()?.saturating_duration_since(Instant::now());
+        let left = self.paused_until()?.saturating_duration_since(Instant::now()).min(PAUSE_MAX);
         let ledger = self.ledger.as_ref()?;
         let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         std::mem::take(&mut self.pause_is_news).then(|| Pause { from: ledger.uptime.now(), wait_ms })

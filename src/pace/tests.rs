@@ -156,4 +156,7 @@ async fn a_pause_is_written_down_once() {
     pace.pause(Duration::from_secs(3));
     assert_eq!(pace.pause_to_write().map(|pause| pause.wait_ms), Some(3_001));
     assert_eq!(pace.pause_to_write(), None);
+    pace.pause(Duration::MAX);
+    let day = Some(24 * 3_600 * 1_000 + 1);
+    assert_eq!(pace.pause_to_write().map(|pause| pause.wait_ms), day, "longer than a day is asked again");
 }

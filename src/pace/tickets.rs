@@ -25,12 +25,7 @@ pub(super) struct Tickets {
 
 impl Tickets {
     pub(super) fn new(rate: Rate) -> Self {
-        Self {
-            rate,
-            requests_max: REQUESTS_MAX,
-            requests: VecDeque::new(),
-            by_ticket: HashMap::new(),
-        }
+        Self { rate, requests_max: REQUESTS_MAX, requests: VecDeque::new(), by_ticket: HashMap::new() }
     }
 
     /// When one more request may leave for whatever ticket. In the past: now.

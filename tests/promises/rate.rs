@@ -12,9 +12,11 @@ use crate::support::Bench;
 
 /// Runs so many rows at so many a second.
 fn keeps(target: u32, burst: u32, rows: u64) {
-    let bench = Bench::alone();
+    let mut bench = Bench::alone();
     let mut rates = Vec::new();
-    for _ in 0..3 {
+    for machine in 0..3 {
+        // With a state of its own: what is left of the last try's budget is none of this one's concern.
+        bench.move_to(format!("machine-{machine}"));
         let before = bench.seen().len();
         let first = 1_000 + before as u64;
         bench.rows(first..first + rows);
@@ -30,7 +32,7 @@ fn keeps(target: u32, burst: u32, rows: u64) {
             "{worst} in one second, of {target} a second and a burst of {burst}"
         );
         rates.push((rows - 1) as f64 / (times[times.len() - 1] - times[0]));
-        if rates.iter().any(|rate| *rate >= 0.97 * f64::from(target)) {
+        if rates.iter().any(|rate| *rate >= 0.99 * f64::from(target)) {
             return;
         }
     }
@@ -42,6 +44,12 @@ fn worst_second(times: &[f64]) -> usize {
         .map(|start| times[start..].iter().take_while(|time| **time < times[start] + 1.0).count())
         .max()
         .unwrap_or(0)
+}
+
+#[test]
+fn one_and_ten_a_second_are_kept() {
+    keeps(1, 1, 4);
+    keeps(10, 2, 30);
 }
 
 #[test]
@@ -61,6 +69,15 @@ fn two_hundred_a_second_are_kept() {
 )]
 fn a_thousand_a_second_are_kept() {
     keeps(1_000, 5, 3_000);
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "a debug build is too slow; cargo test --release --test promises -- rate"
+)]
+fn five_thousand_a_second_are_kept() {
+    keeps(5_000, 25, 15_000);
 }
 
 #[test]

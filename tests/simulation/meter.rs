@@ -54,7 +54,11 @@ impl Bucket {
     /// A rate by the second is kept by its bucket alone, and lets the depth through on top.
     fn most(&self) -> usize {
         let on_top = if self.rate.per.as_secs() == 1 { self.depth } else { 0.0 };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let on_top = on_top as usize;
         usize::try_from(self.rate.count.get()).unwrap() + on_top
     }
@@ -65,7 +69,8 @@ impl Meter {
     pub(crate) fn begin(&mut self, now: Instant, rates: &[Rate], burst: Option<NonZeroU32>) {
         self.buckets = rates.iter().map(|rate| Bucket::new(*rate, burst)).collect();
         let longest = rates.iter().map(|rate| rate.per).max();
-        self.cautious_until = longest.filter(|_| !self.sent.is_empty()).map(|longest| now + longest + CAUTION);
+        self.cautious_until =
+            longest.filter(|_| !self.sent.is_empty()).map(|longest| now + longest + CAUTION);
     }
 
     /// A process is dead. Of a pause that was not in the journal yet the next one cannot know.
@@ -83,14 +88,20 @@ impl Meter {
     /// A request leaves now.
     pub(crate) fn sent(&mut self, now: Instant) -> Result<(), String> {
         if let Some(pause) = self.pauses.iter().find(|pause| pause.from < now && now < pause.until) {
-            return Err(format!("sent {:?} into a pause of {:?}", now - pause.from, pause.until - pause.from));
+            return Err(format!(
+                "sent {:?} into a pause of {:?}",
+                now - pause.from,
+                pause.until - pause.from
+            ));
         }
         self.sent.push_back(now);
-        let longest = self.buckets.iter().map(|bucket| bucket.rate.per).max().unwrap_or_default();
+        // The program keeps windows half a percent longer, and what it keeps is needed for `overdue`.
+        let longest =
+            self.buckets.iter().map(|bucket| bucket.rate.per.mul_f64(1.01)).max().unwrap_or_default();
         while self.sent.pop_front_if(|at| *at + longest <= now).is_some() {}
         for bucket in &mut self.buckets {
             if let Some(last) = bucket.last {
-                let came = (now - last).as_secs_f64() * bucket.rate.per_second();
+                let came = (now - last).as_secs_f64() / bucket.period;
                 bucket.level = (bucket.level + came).min(bucket.depth);
             }
             bucket.last = Some(now);
@@ -100,7 +111,11 @@ impl Meter {
             }
             let within = self.sent.iter().rev().take_while(|at| now - **at < bucket.rate.per).count();
             if within > bucket.most() {
-                return Err(format!("{within} within {:?}, and the limit is {}", bucket.rate.per, bucket.most()));
+                return Err(format!(
+                    "{within} within {:?}, and the limit is {}",
+                    bucket.rate.per,
+                    bucket.most()
+                ));
             }
         }
         Ok(())

@@ -100,7 +100,18 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let rates = ["unlimited", "unlimited", "1/s", "20/s", "100/min", "5/s,60/min", "300/s", "2000/s", "9/10s", "20/s,40/30s"];
+        let rates = [
+            "unlimited",
+            "unlimited",
+            "1/s",
+            "20/s",
+            "100/min",
+            "5/s,60/min",
+            "300/s",
+            "2000/s",
+            "9/10s",
+            "20/s,40/30s",
+        ];
         Self {
             concurrency: [1, 2, 3, 8][rng.usize(..4)],
             rates: Rate::parse_all(rates[rng.usize(..rates.len())]).unwrap(),

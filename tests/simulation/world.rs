@@ -309,9 +309,9 @@ impl World {
         self.note(format_args!("answer row={:?} {}", index.map(|index| index + 1), word(verdict)));
         match verdict {
             Some(Verdict::Throttled(wait, _)) => self.refused(index.unwrap_or_default(), *wait),
-            Some(
-                Verdict::Applied | Verdict::Failed(_) | Verdict::Forbidden(_) | Verdict::Redirected(_),
-            ) => self.passed += 1,
+            Some(Verdict::Applied | Verdict::Failed(_) | Verdict::Forbidden(_) | Verdict::Redirected(_)) => {
+                self.passed += 1
+            }
             _ => {}
         }
         true

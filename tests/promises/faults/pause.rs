@@ -68,22 +68,19 @@ fn f41_retry_after_in_the_past_negative_or_junk() {
 fn f41_retry_after_over_max_wait() {
     let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(7_200));
     let waits = ["3600", "99999999999999999999", far.as_str()];
-    let closing = waits.map(|wait| Reply::status(429).header("retry-after", wait));
-    let fates = closing.into_iter().zip(3..).map(|(reply, request)| Fate::new(When::Request(request), reply));
-    let bench = Bench::scripted(fates.collect::<Vec<_>>());
-    bench.rows(1..=6);
-    for (wait, requests) in waits.iter().zip(3..) {
+    for wait in waits {
+        let closing = Reply::status(429).header("retry-after", wait);
+        let bench = Bench::scripted([Fate::new(When::Request(3), closing)]);
+        bench.rows(1..=6);
         let ended =
             bench.run(&["run", "rows.csv", "--concurrency", "1", "--max-wait", "2m"]).code(EXIT_EARLY);
         let ended = ended.says("--max-wait is 2m").says("to go on: deskload run rows.csv");
-        match *wait {
+        match wait {
             "3600" => ended.says("come back in 1h 0m").says(":").says(" UTC"),
             "99999999999999999999" => ended.says("later than can be counted"),
             _ => ended.says("come back in ").says(" UTC"),
         };
         assert_eq!(bench.counts(1), [2, 0, 0, 0, 0, 4]);
-        assert_eq!(bench.desk().requests, requests, "the desk was left alone");
+        assert_eq!(bench.desk().requests, 3, "the desk was left alone");
     }
-    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
-    assert_eq!((bench.judge().applied, bench.judge().applied_twice), (6, 0));
 }
