@@ -41,13 +41,11 @@ impl Uptime {
     #[must_use]
     pub fn of_this_machine() -> Self {
         let boot = std::fs::read_to_string(BOOT_ID).ok().and_then(|text| text.trim().parse().ok());
-        match boot {
-            Some(boot) => Self::new(boot, since_boot),
-            None => {
-                let began = std::time::Instant::now();
-                Self::new(Uuid::new_v4(), move || began.elapsed())
-            }
+        if let Some(boot) = boot {
+            return Self::new(boot, since_boot);
         }
+        let began = std::time::Instant::now();
+        Self::new(Uuid::new_v4(), move || began.elapsed())
     }
 
     /// A clock of one's own, for simulations.

@@ -42,10 +42,14 @@ impl Window {
     /// Takes in what left before this process began: `(how long ago, requests)`.
     pub(super) fn remember(&mut self, sent: &[(Duration, u64)]) {
         let now = Instant::now();
-        let mut sent: Vec<_> = sent.iter().filter(|(ago, _)| *ago < self.per).collect();
-        sent.sort_unstable_by_key(|(ago, _)| std::cmp::Reverse(*ago));
-        for (ago, requests) in sent {
-            self.slots.push_back(Slot { began: now, ends: now + (self.per - *ago), requests: *requests });
+        let left = |(ago, requests): &(Duration, u64)| {
+            let left = self.per.checked_sub(*ago).filter(|left| !left.is_zero())?;
+            Some((left, *requests))
+        };
+        let mut counting: Vec<_> = sent.iter().filter_map(left).collect();
+        counting.sort_unstable();
+        for (left, requests) in counting {
+            self.slots.push_back(Slot { began: now, ends: now + left, requests });
             self.requests += requests;
         }
     }

@@ -137,9 +137,10 @@ impl<D: Desk> Pipeline<'_, D> {
         if slowed == self.slowed_told {
             return;
         }
-        match slowed {
-            Some(per_second) => tracing::info!("the desk asks for a slower pace: {per_second:.3}/s for now"),
-            None => tracing::info!("back at the pace that was asked for"),
+        if let Some(per_second) = slowed {
+            tracing::info!("the desk asks for a slower pace: {per_second:.3}/s for now");
+        } else {
+            tracing::info!("back at the pace that was asked for");
         }
         self.slowed_told = slowed;
     }

@@ -310,7 +310,7 @@ impl World {
         match verdict {
             Some(Verdict::Throttled(wait, _)) => self.refused(index.unwrap_or_default(), *wait),
             Some(Verdict::Applied | Verdict::Failed(_) | Verdict::Forbidden(_) | Verdict::Redirected(_)) => {
-                self.passed += 1
+                self.passed += 1;
             }
             _ => {}
         }
