@@ -70,7 +70,7 @@ fn the_gravest_end_is_told() {
     // Early before attention: a failed row, then a desk that closes.
     let bench = Bench::scripted([Fate::new(When::Request(1), Reply::status(404)), closing_time(2)]);
     bench.rows(1..=3);
-    bench.run(&["run", "rows.csv", "--concurrency", "1", "--max-wait", "1m"]).code(EXIT_EARLY);
+    bench.run(&["run", "rows.csv", "--concurrency", "1", "--max-wait", "990ms"]).code(EXIT_EARLY);
     assert_eq!(bench.summary(1)["exit_code"], EXIT_EARLY);
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     assert_eq!(bench.summary(1)["exit_code"], EXIT_ATTENTION);

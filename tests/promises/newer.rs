@@ -173,11 +173,11 @@ fn a_custom_field_is_the_same_however_its_id_is_cased() {
 
 #[test]
 fn f24_older_run_resumed_after_a_newer_one() {
-    let away = Reply::status(429).header("retry-after", "7200");
+    let away = Reply::status(429).header("retry-after", "1");
     let bench = Bench::scripted([Fate::new(When::Request(2), away)]);
     bench.file("old.csv", "ticket_id,staff\n1,A\n2,A\n3,A\n");
     bench.file("new.csv", "ticket_id,staff\n2,B\n");
-    bench.run(&["run", "old.csv", "--concurrency", "1"]).code(EXIT_EARLY);
+    bench.run(&["run", "old.csv", "--concurrency", "1", "--max-wait", "990ms"]).code(EXIT_EARLY);
     assert_eq!(bench.counts(1), [1, 0, 0, 0, 0, 2]);
     bench.run(&["run", "new.csv"]).code(EXIT_DONE);
     bench.run(&["resume", "1"]).code(EXIT_DONE);

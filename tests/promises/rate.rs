@@ -10,6 +10,9 @@ use deskload::error::EXIT_DONE;
 
 use crate::support::Bench;
 
+/// Of the target, what is reached; a debug build on a busy machine wakes up late.
+const LEAST: f64 = if cfg!(debug_assertions) { 0.97 } else { 0.99 };
+
 /// Runs so many rows at so many a second.
 fn keeps(target: u32, burst: u32, rows: u64) {
     let mut bench = Bench::alone();
@@ -32,7 +35,7 @@ fn keeps(target: u32, burst: u32, rows: u64) {
             "{worst} in one second, of {target} a second and a burst of {burst}"
         );
         rates.push((rows - 1) as f64 / (times[times.len() - 1] - times[0]));
-        if rates.iter().any(|rate| *rate >= 0.99 * f64::from(target)) {
+        if rates.iter().any(|rate| *rate >= LEAST * f64::from(target)) {
             return;
         }
     }

@@ -147,7 +147,7 @@ fn files_are_private_whatever_the_umask() {
         closing_time(4),
     ]);
     bench.rows(1..=5);
-    let run = "umask 0; \"$DESKLOAD\" run rows.csv --concurrency 1 --max-wait 1m";
+    let run = "umask 0; \"$DESKLOAD\" run rows.csv --concurrency 1 --max-wait 990ms";
     bench.shell(run, None).code(EXIT_EARLY);
     assert!(
         fs::read_dir(bench.path("deskload/journal.sqlite3.spool")).unwrap().count() > 0,

@@ -307,13 +307,14 @@ pub(crate) fn csv(tickets: impl IntoIterator<Item = u64>) -> String {
     std::iter::once("ticket_id,subject\n".to_owned()).chain(rows).collect()
 }
 
-/// At this request the desk asks to come back in an hour: with `--max-wait` below that, the run stops there.
+/// At this request the desk asks to come back in a second: with `--max-wait` below that, the run stops there. The pause
+/// is remembered, so that it has to be one that the next command can wait for.
 pub(crate) fn closing_time(request: u64) -> Fate {
-    Fate::new(When::Request(request), Reply::status(429).header("retry-after", "3600"))
+    Fate::new(When::Request(request), Reply::status(429).header("retry-after", "1"))
 }
 
 /// Arguments that make [`closing_time`] leave a run unfinished at that very request.
-pub(crate) const ONE_AT_A_TIME: [&str; 4] = ["--concurrency", "1", "--max-wait", "1m"];
+pub(crate) const ONE_AT_A_TIME: [&str; 4] = ["--concurrency", "1", "--max-wait", "990ms"];
 
 /// `run FILE` so that [`closing_time`] leaves it unfinished.
 pub(crate) fn one_at_a_time<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
