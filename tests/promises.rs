@@ -14,12 +14,12 @@ mod support;
 mod account;
 #[path = "promises/bounds.rs"]
 mod bounds;
+#[path = "promises/budget.rs"]
+mod budget;
 #[path = "promises/bug.rs"]
 mod bug;
 #[path = "promises/check.rs"]
 mod check;
-#[path = "promises/budget.rs"]
-mod budget;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/config.rs"]

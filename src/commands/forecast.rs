@@ -161,7 +161,8 @@ mod tests {
 
     fn done(requests: u64, rate: &str, window: Option<&str>, now: &str) -> String {
         let rates = Rate::parse_all(rate).unwrap();
-        let pace = PaceSettings { rates, is_guess: false, burst: None, concurrency: 8 };
+        let pace =
+            PaceSettings { rates, rate_per_ticket: None, is_guess: false, burst: None, concurrency: 8 };
         let now: ZonedDateTime = now.parse().unwrap();
         let window = window.map(|window| (Window::parse(window).unwrap(), now.time_zone().clone()));
         let bounds = Bounds { window, ..Bounds::default() };
