@@ -9,7 +9,17 @@ pub const MESSAGE_CHARS_MAX: usize = 300;
 /// One line without control or bidirectional characters, cut to [`MESSAGE_CHARS_MAX`] with an ellipsis.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MESSAGE_CHARS_MAX));
+    cut_clean(text, MESSAGE_CHARS_MAX)
+}
+
+/// As [`clean`], but all of it: for our own words around somebody else's.
+#[must_use]
+pub fn clean_whole(text: &str) -> String {
+    cut_clean(text, usize::MAX)
+}
+
+fn cut_clean(text: &str, chars_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(chars_max));
     let mut kept = 0;
     let mut gap = false;
     for char in text.chars() {
@@ -20,7 +30,7 @@ pub fn clean(text: &str) -> String {
         if is_invisible(char) {
             continue;
         }
-        if kept >= MESSAGE_CHARS_MAX {
+        if kept >= chars_max {
             out.push('…');
             break;
         }

@@ -40,6 +40,8 @@ mod faults;
 mod fixtures;
 #[path = "promises/harmless.rs"]
 mod harmless;
+#[path = "promises/fuzz.rs"]
+mod fuzz;
 #[path = "promises/input.rs"]
 mod input;
 #[path = "promises/journal.rs"]

@@ -127,9 +127,10 @@ mod tests {
             whole.contains("\n[[profile.desk.reply]]\n") && whole.contains("\nrate = \"2/s\""),
             "{whole}"
         );
+        let path = std::path::Path::new("/etc/deskload/config.toml");
         for profile in ["sandbox", "desk"] {
-            crate::config::check_text(&whole, profile).unwrap();
+            crate::config::check_text(path, &whole, Some(profile)).unwrap();
         }
-        crate::config::check_text(&written, "sandbox").unwrap();
+        crate::config::check_text(path, &written, Some("sandbox")).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Error;
-use crate::text::closest;
+use crate::text::{clean_whole, closest};
 
 /// Where the file is looked for, if it is not named: never in the current folder.
 #[must_use]
@@ -32,9 +32,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
-        Self { path: PathBuf::from("/etc/deskload/config.toml"), text: text.to_owned() }
+    pub(super) fn new(path: &Path, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Reads the file that was named, or the first that is there; `None` if none is.
@@ -60,7 +59,7 @@ impl Source {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let line = self.line(error.span().map_or(0, |span| span.start));
             // The message alone: the whole error quotes the line, in which somebody may have put a token.
-            Error::Usage(format!("{}, line {line}: {}", self.path.display(), error.message()))
+            Error::Usage(format!("{}, line {line}: {}", self.path.display(), clean_whole(error.message())))
         })?;
         Ok(table.into_inner())
     }
@@ -71,8 +70,9 @@ impl Source {
         before.filter(|byte| **byte == b'\n').count() + 1
     }
 
-    /// What is wrong at a byte.
+    /// What is wrong at a byte. Keys and values may be quoted in it: TOML can write escapes into both.
     pub(super) fn wrong(&self, byte: usize, what: impl std::fmt::Display) -> Error {
+        let what = clean_whole(&what.to_string());
         Error::Usage(format!("{}, line {}: {what}", self.path.display(), self.line(byte)))
     }
 

@@ -99,10 +99,9 @@ fn read(find: Find<'_>, named: Option<&Path>, name: Option<&str>) -> Result<Prof
     }
 }
 
-/// Reads a text as if it were the file.
-#[cfg(test)]
-pub(crate) fn check_text(text: &str, profile: &str) -> Result<Profile, Error> {
-    Profile::read(&Source::of(text), Some(profile), &settings())
+/// Reads a text as if it were the file at `path`, which is not looked at.
+pub fn check_text(path: &Path, text: &str, profile: Option<&str>) -> Result<Profile, Error> {
+    Profile::read(&Source::new(path, text), profile, &settings())
 }
 
 /// The arguments of the subcommand at the end of the line.

@@ -16,7 +16,5 @@ mod profile;
 mod tests;
 
 pub use file::{places, usual_place};
-#[cfg(test)]
-pub(crate) use layers::check_text;
-pub use layers::{Layered, Origin, parse, setting_names};
+pub use layers::{Layered, Origin, check_text, parse, setting_names};
 pub use profile::{LookupFrom, LookupSetting, Profile};

@@ -14,6 +14,7 @@ use crate::desk::verdict::{Meaning, ReplyRule, Rules};
 use crate::error::Error;
 use crate::mapping::Target;
 use crate::mapping::lookup::parse_lookup_field;
+use crate::text::clean_whole;
 
 /// Settings of a profile that no flag has.
 const OWN: [&str; 7] =
@@ -174,7 +175,10 @@ fn profiles<'a, 'i>(source: &Source, tables: &'a DeTable<'i>) -> Result<Option<&
 
 fn those_there(profiles: Option<&DeTable<'_>>) -> String {
     let names: Vec<&str> = profiles.into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
-    if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) }
+    if names.is_empty() {
+        return "there is none".to_owned();
+    }
+    format!("there are {}", clean_whole(&names.join(", ")))
 }
 
 impl Profile {

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::layers::parse_from;
 use super::*;
@@ -26,7 +27,8 @@ verdict = "throttled"
 
 fn parsed(file: &str, words: &[&str]) -> Result<Layered, Error> {
     let words = ["deskload"].iter().chain(words).map(OsString::from);
-    parse_from(words, &|_| Ok(Some(file::Source::of(file)))).unwrap()
+    let path = Path::new("/etc/deskload/config.toml");
+    parse_from(words, &|_| Ok(Some(file::Source::new(path, file)))).unwrap()
 }
 
 fn refused(file: &str) -> String {

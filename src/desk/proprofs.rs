@@ -156,7 +156,7 @@ impl Desk for ProProfs {
             Err(trouble) => Err(trouble),
         };
         let verdict = verdict::read(&came, update.ticket(), &self.rules, SystemTime::now())
-            .tidied(|said| text::clean(&token.redact(said)));
+            .tidied(|said| tidy(&token, said));
         let latency = began.elapsed();
         log(row, attempt, update.ticket(), &verdict, latency);
         Answer { sent, verdict, latency }
@@ -294,6 +294,13 @@ fn log(row: u64, attempt: u32, ticket: TicketId, verdict: &Verdict, latency: Dur
     if let Verdict::Throttled(wait, _) = verdict {
         tracing::info!(row, status, ?wait, "the desk asks for a pause");
     }
+}
+
+/// Somebody else's words, fit to be shown: one harmless line without the token.
+#[must_use]
+pub fn tidy(token: &Token, said: &str) -> String {
+    // Once more, because marks without a width may have stood inside the token, and are gone now.
+    token.redact(&text::clean(&token.redact(said)))
 }
 
 async fn read_body(mut response: Response) -> Body {

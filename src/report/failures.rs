@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 
-use csv::ByteRecord;
+use csv::{ByteRecord, QuoteStyle};
 use serde_json::value::RawValue;
 
 use crate::input::jsonl::Object;
@@ -66,7 +66,8 @@ impl<W: Write> ResultFile<W> {
         if layout.format == Format::Jsonl {
             return Ok(Self(Writer::Jsonl { out }));
         }
-        let mut out = csv::WriterBuilder::new().flexible(true).delimiter(layout.delimiter).from_writer(out);
+        let mut builder = csv::WriterBuilder::new();
+        builder.flexible(true).delimiter(layout.delimiter);
         let names = header.map(Header::names).unwrap_or_default();
         let kept: Vec<bool> = names.iter().map(|name| !is_own(name)).collect();
         let mut cells = ByteRecord::new();
@@ -77,7 +78,14 @@ impl<W: Write> ResultFile<W> {
         for name in [OWN_RUN, OWN_ROW].into_iter().chain(OWN_OTHERS) {
             cells.push_field(name.as_bytes());
         }
-        out.write_byte_record(&cells)?;
+        // A name that has come to stand first may begin with the mark, which readers would take off; not in quotes.
+        let is_marked = cells.get(0).is_some_and(|name| name.starts_with(UTF8_BOM));
+        let style = if is_marked { QuoteStyle::Always } else { QuoteStyle::Necessary };
+        let mut first = builder.quote_style(style).from_writer(&mut out);
+        first.write_byte_record(&cells)?;
+        first.flush()?;
+        drop(first);
+        let out = builder.quote_style(QuoteStyle::Necessary).from_writer(out);
         Ok(Self(Writer::Csv { out: Box::new(out), kept, cells }))
     }
 
