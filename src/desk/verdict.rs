@@ -332,7 +332,9 @@ impl<'a> Words<'a> {
         match body {
             // A derived struct would take a list of its values, too; the page shows an object.
             Body::Whole(bytes) if bytes.trim_ascii_start().starts_with(b"{") => {
-                serde_json::from_slice(bytes).unwrap_or_default()
+                // From text, because from bytes the members that mean nothing here would not have to be UTF-8.
+                let text = str::from_utf8(bytes).unwrap_or_default();
+                serde_json::from_str(text).unwrap_or_default()
             }
             Body::Whole(_) | Body::TooLarge | Body::CutShort(_) => Self::default(),
         }

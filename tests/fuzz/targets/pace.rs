@@ -42,7 +42,11 @@ pub(super) fn retry_after(data: &[u8]) {
     // Only a number can ask for more than any date does, and then it stands there.
     let all =
         headers.retry_after.iter().chain(&headers.ratelimit_retry_after).chain(&headers.ratelimit_reset);
-    let is_number = |value: &String| value.trim().parse::<u64>().is_ok_and(|number| number == wait.as_secs());
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let is_number = |value: &String| {
+        let number = value.trim().parse::<u64>().ok();
+        number.is_some_and(|number| [number, number.saturating_sub(since)].contains(&wait.as_secs()))
+    };
     let is_endless = |value: &String| wait.as_secs() == u64::MAX && digits(value.trim()).is_some();
     let mut all = all.filter(|value| is_number(value) || is_endless(value));
     assert!(wait <= DATE_MAX || all.next().is_some(), "{wait:?} of {headers:?}");

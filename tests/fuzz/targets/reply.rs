@@ -27,7 +27,8 @@ pub(super) fn reply(data: &[u8]) {
     let status = digits.parse().unwrap_or(200);
     let is = |letter| first.contains(letter);
     let body = match (is('c'), is('l')) {
-        (true, _) => Body::CutShort(Trouble::Broken(String::from_utf8_lossy(bytes).into_owned())),
+        // The network's words are never blank.
+        (true, _) => Body::CutShort(Trouble::Broken(format!("broken: {}", String::from_utf8_lossy(bytes)))),
         (_, true) => Body::TooLarge,
         _ => Body::Whole(bytes.to_vec()),
     };

@@ -11,6 +11,7 @@ use deskload::input::{Body, Format, Invalid, Layout, RECORD_BYTES_MAX, Record, R
 use deskload::mapping::{Complaint, Mapped, Mapping, MappingSpec};
 use deskload::report::failures::{Added, ResultFile};
 use deskload::ticket::{Field, Value};
+use rustix::fs::MemfdFlags;
 use serde_json::Value as Json;
 
 use super::assert_tells;
@@ -21,8 +22,8 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 const STRETCHED: u8 = 1;
 const STRETCH_BYTES: usize = 600_000;
 
-/// First line: `;`, `|` or `t` is the delimiter, `i` ignores unknown columns, `s` sets the inbox in every row, `b`
-/// stretches each byte 1. Then the file.
+/// First line: `;`, `|` or `t` is the delimiter, `i` ignores unknown columns, `s` sets the inbox in every row. `b` alone
+/// stretches each byte 1, and only the reading is tried, because that takes its time. Then the file.
 pub(super) fn csv(data: &[u8]) {
     rows(data, Format::Csv);
 }
@@ -32,13 +33,14 @@ pub(super) fn jsonl(data: &[u8]) {
     rows(data, Format::Jsonl);
 }
 
-/// The bytes as a file that no name leads to, so that nothing is left behind.
+/// The bytes as a file in memory that no name leads to: quick, and nothing is left behind.
 struct Spool(File);
 
 impl Spool {
     fn new(content: &[u8]) -> Self {
-        let mut file = tempfile::tempfile().expect("a folder for temporary files");
-        file.write_all(content).expect("room for temporary files");
+        let file = rustix::fs::memfd_create("fuzz", MemfdFlags::CLOEXEC).expect("a file in memory");
+        let mut file = File::from(file);
+        file.write_all(content).expect("room in memory");
         Self(file)
     }
 
@@ -59,7 +61,8 @@ fn rows(data: &[u8], format: Format) {
     // As a spool is made: the mark is taken off, and remembered.
     let layout = Layout { format, delimiter, bom: content.starts_with(BOM) };
     let content = content.strip_prefix(BOM).unwrap_or(content);
-    let content = if is('b') { stretched(content) } else { content.to_vec() };
+    let is_stretched = first == "b" && content.contains(&STRETCHED);
+    let content = if is_stretched { stretched(content) } else { content.to_vec() };
     let mut spec = MappingSpec { ignore_unknown: is('i'), ..MappingSpec::default() };
     if is('s') {
         spec.add_set("inbox=IB-1").expect("a value that the field can have");
@@ -77,6 +80,9 @@ fn rows(data: &[u8], format: Format) {
     let mut walk =
         Walk { content: &content, spec: &spec, mapping: &mapping, place: Place::default(), rows: Vec::new() };
     let (invalid, end) = walk.all(records, &layout);
+    if is_stretched {
+        return;
+    }
     let rows = std::mem::take(&mut walk.rows);
     if end.is_none() && format == Format::Csv {
         assert_eq!(rows, plain(&content, delimiter), "the cells are not those that stand there");
