@@ -96,11 +96,18 @@ pub fn clean_cell(text: &str) -> String {
     text
 }
 
+/// The longest name that is compared, in bytes: far above any that is meant, and a comparison costs both lengths.
+const NAME_BYTES_MAX: usize = 200;
+
 /// The candidate nearest to what was written, if one is near enough to be meant.
 pub fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > NAME_BYTES_MAX {
+        return None;
+    }
     let written = written.to_lowercase();
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= NAME_BYTES_MAX)
         .map(|candidate| (strsim::jaro_winkler(&written, &candidate.to_lowercase()), candidate))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
