@@ -38,10 +38,10 @@ mod exit;
 mod faults;
 #[path = "promises/fixtures.rs"]
 mod fixtures;
-#[path = "promises/harmless.rs"]
-mod harmless;
 #[path = "promises/fuzz.rs"]
 mod fuzz;
+#[path = "promises/harmless.rs"]
+mod harmless;
 #[path = "promises/input.rs"]
 mod input;
 #[path = "promises/journal.rs"]

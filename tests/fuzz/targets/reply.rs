@@ -72,7 +72,7 @@ pub(super) fn reply(data: &[u8]) {
     }
 }
 
-/// What a body says, read by other means: the members one by one, counted, and once more as a value of serde_json's.
+/// What a body says, read by other means: the members one by one, counted, and once more as one whole.
 #[derive(Debug)]
 struct Says {
     success: bool,
@@ -83,15 +83,15 @@ impl Says {
     /// `None` if it is no JSON object, or says one of the documented words twice.
     fn of(bytes: &[u8]) -> Option<Self> {
         let Members(members) = serde_json::from_slice(bytes).ok()?;
+        // What stands there, and whether it stands there again.
         let one = |name: &str| {
             let mut all = members.iter().filter(|(key, _)| key == name).map(|(_, value)| *value);
-            (all.next(), all.next().is_none())
+            (all.next(), all.next().is_some())
         };
-        let ((status, is_once), (ticket, is_one), (_, is_single)) =
-            (one("status"), one("ticket_id"), one("description"));
-        if !(is_once && is_one && is_single) {
+        let [(status, false), (ticket, false), (_, false)] = ["status", "ticket_id", "description"].map(one)
+        else {
             return None;
-        }
+        };
         let success =
             status.is_some_and(|status| status.get().parse::<Value>().is_ok_and(|it| it == "success"));
         let same_ticket = ticket.is_some_and(|ticket| {

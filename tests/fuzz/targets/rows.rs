@@ -79,7 +79,7 @@ fn rows(data: &[u8], format: Format) {
     };
     let mut walk =
         Walk { content: &content, spec: &spec, mapping: &mapping, place: Place::default(), rows: Vec::new() };
-    let (invalid, end) = walk.all(records, &layout);
+    let (invalid, end) = walk.all(records, layout);
     if is_stretched {
         return;
     }
@@ -87,7 +87,7 @@ fn rows(data: &[u8], format: Format) {
     if end.is_none() && format == Format::Csv {
         assert_eq!(rows, plain(&content, delimiter), "the cells are not those that stand there");
     }
-    surveyed(&spool, &layout, &mapping, rows.len(), &invalid, end);
+    surveyed(&spool, layout, &mapping, rows.len(), &invalid, end);
 }
 
 fn stretched(content: &[u8]) -> Vec<u8> {
@@ -170,10 +170,10 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Reads every row. Gives the invalid ones, and what ended the reading before the end, if anything did.
-    fn all(&mut self, mut records: Records, layout: &Layout) -> (Vec<Invalid>, Option<String>) {
+    fn all(&mut self, mut records: Records, layout: Layout) -> (Vec<Invalid>, Option<String>) {
         let header = records.header().cloned();
         let names: Vec<String> = header.iter().flat_map(|header| header.names().to_vec()).collect();
-        let mut result = ResultFile::create(Vec::new(), layout, header.as_ref()).expect("a file in memory");
+        let mut result = ResultFile::create(Vec::new(), &layout, header.as_ref()).expect("a file in memory");
         let mut invalid: Vec<Invalid> = Vec::new();
         let mut kept = Vec::new();
         let mut record = Record::new();
@@ -200,13 +200,14 @@ impl Walk<'_> {
                     assert_unusable(&error);
                     break Some(error.to_string());
                 }
-                Err(Complaint::Row(message)) => {
+                Err(Complaint::Row(trouble)) => {
+                    let message = trouble.to_string();
                     assert_tells(&message);
                     assert_eq!(super::line_named(&message), line, "{message:?}");
                     let told = added(record.number(), &message);
                     result.write(&record, &told).expect("a file in memory");
                     kept.push(cells(&record));
-                    invalid.push(Invalid { row: count, line, message });
+                    invalid.push(Invalid { row: count, line, message, trouble });
                 }
             }
             if !is_blank(&cells(&record)) {
@@ -279,9 +280,9 @@ fn added(row: u64, message: &str) -> Added<'_> {
 }
 
 /// The file of invalid rows is an input again, and holds the same cells under the same names.
-fn read_back(written: &[u8], layout: &Layout, names: &[String], rows: &[Cells]) {
+fn read_back(written: &[u8], layout: Layout, names: &[String], rows: &[Cells]) {
     let spool = Spool::new(written);
-    let mut records = Records::open(&spool.path(), layout).expect("our own file can be read");
+    let mut records = Records::open(&spool.path(), &layout).expect("our own file can be read");
     let is_own = |name: &str| name.trim().to_lowercase().starts_with("_deskload_");
     let kept: Vec<usize> = (0..names.len()).filter(|index| !is_own(&names[*index])).collect();
     if let Some(header) = records.header() {
@@ -325,13 +326,13 @@ fn assert_same_object(before: &[u8], after: &[u8]) {
 /// The first pass sees the same rows, and says the same of them.
 fn surveyed(
     spool: &Spool,
-    layout: &Layout,
+    layout: Layout,
     mapping: &Mapping,
     rows: usize,
     invalid: &[Invalid],
     end: Option<String>,
 ) {
-    let mut records = Records::open(&spool.path(), layout).expect("it could be read before");
+    let mut records = Records::open(&spool.path(), &layout).expect("it could be read before");
     let mut told = Vec::new();
     let found = survey(&mut records, mapping, false, &mut |row| {
         told.push(row.clone());
