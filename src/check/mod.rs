@@ -5,7 +5,7 @@
 //! | [`tally`] | how many rows set which field to what |
 //! | [`tickets`] | how many tickets, and which have several rows |
 //! | [`shapes`] | ids that look unlike the others |
-//! | [`pointer`] | the line of an invalid row, with a mark under the cell |
+//! | [`mod@pointer`] | the line of an invalid row, with a mark under the cell |
 //! | [`shown`] | all of it, for a person and for a program |
 //!
 //! It watches the first reading ([`crate::input::survey_each`]) and changes nothing. Memory does not grow with the input:
