@@ -3,7 +3,7 @@
 //!
 //! Moments are positions on the tape. The journal under test never reads this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deskload::journal::state::State;
 
@@ -62,6 +62,8 @@ struct Request {
     /// The row may go out again once this moment has come: the transaction began that holds the proof that it was not
     /// applied, or a person's word.
     cleared: Option<usize>,
+    /// It was in a life before this one, whose moments are none of this one's.
+    cleared_before: bool,
 }
 
 /// A life from its first moment on.
@@ -73,6 +75,8 @@ pub(crate) struct History {
     requests: BTreeMap<Place, Vec<Request>>,
     /// Rows of which a person said that they were applied, and when.
     said: BTreeMap<Place, usize>,
+    /// The same, in a life before this one.
+    said_before: BTreeSet<Place>,
     /// When the account file was told of a start, and of which.
     starts: Vec<(usize, u64)>,
 }
@@ -95,7 +99,12 @@ impl History {
 
     /// A request reaches the desk.
     pub(crate) fn saw(&mut self, place: Place, at: usize, applied: bool) {
-        self.requests.entry(place).or_default().push(Request { at, applied, cleared: None });
+        self.requests.entry(place).or_default().push(Request {
+            at,
+            applied,
+            cleared: None,
+            cleared_before: false,
+        });
     }
 
     /// Its requests are proven not applied, or a person says to send it again, in a transaction that begins now.
@@ -134,8 +143,10 @@ impl History {
     /// Rows with a request before the cut that may have been applied, and must not go out again.
     pub(crate) fn bound(&self, cut: usize) -> impl Iterator<Item = Place> {
         let rows = self.requests.iter();
-        let open =
-            move |request: &Request| request.at <= cut && request.cleared.is_none_or(|cleared| cleared > cut);
+        let open = move |request: &Request| {
+            let is_cleared = request.cleared_before || request.cleared.is_some_and(|cleared| cleared <= cut);
+            request.at <= cut && !is_cleared
+        };
         rows.filter(move |(_, requests)| requests.iter().any(open)).map(|(place, _)| *place)
     }
 
@@ -143,6 +154,7 @@ impl History {
     pub(crate) fn is_applied(&self, place: Place, cut: usize) -> bool {
         let applied = |request: &Request| request.applied && request.at <= cut;
         self.requests.get(&place).is_some_and(|requests| requests.iter().any(applied))
+            || self.said_before.contains(&place)
             || self.said.get(&place).is_some_and(|said| *said <= cut)
     }
 
@@ -150,16 +162,16 @@ impl History {
     pub(crate) fn going_on(mut self, cut: usize, done: usize) -> Self {
         // What only the transaction that was cut off would have said is not said.
         let end = self.spans.get(done).map_or(usize::MAX, |span| span.began);
+        let is_in = |moment: &usize| *moment <= cut && *moment < end;
         for requests in self.requests.values_mut() {
             requests.retain(|request| request.at <= cut);
             for request in requests {
                 request.at = 0;
-                request.cleared =
-                    request.cleared.filter(|cleared| *cleared <= cut && *cleared < end).map(|_| 0);
+                request.cleared_before |= request.cleared.take().is_some_and(|cleared| is_in(&cleared));
             }
         }
-        self.said.retain(|_, said| *said <= cut && *said < end);
-        self.said.values_mut().for_each(|said| *said = 0);
+        let said = std::mem::take(&mut self.said).into_iter().filter(|(_, said)| is_in(said));
+        self.said_before.extend(said.map(|(place, _)| place));
         self.starts = vec![(0, self.epoch(cut))];
         let held = self.held.swap_remove(done);
         Self { held: vec![held], spans: Vec::new(), ..self }
