@@ -110,7 +110,7 @@ impl Shutdown {
 /// Turns a file size limit from a kill into an error of the write, for as long as the program runs.
 pub fn outlive_file_size_limits() -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let _context = runtime.enter();
     // Nobody waits for it: tokio catches it from now on, and never gives the default back.
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(|_| ()).map_err(failed)

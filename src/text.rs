@@ -18,6 +18,19 @@ pub fn clean_whole(text: &str) -> String {
     cut_clean(text, usize::MAX)
 }
 
+/// As [`clean`], cut to so many characters, the ellipsis among them.
+#[must_use]
+pub fn clean_to(text: &str, chars_max: usize) -> String {
+    let mut clean = clean(text);
+    if let Some((cut, last)) = clean.char_indices().nth(chars_max.saturating_sub(1))
+        && cut + last.len_utf8() < clean.len()
+    {
+        clean.truncate(cut);
+        clean.push('…');
+    }
+    clean
+}
+
 fn cut_clean(text: &str, chars_max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(chars_max));
     let mut kept = 0;
@@ -52,6 +65,11 @@ const fn is_invisible(char: char) -> bool {
         | '\u{E0000}'..='\u{E007F}')
 }
 
+/// What would not be seen as it is, or would begin another line.
+fn is_unseen(char: char) -> bool {
+    char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}')
+}
+
 /// The same text with a blank for each tab, and `\u{FFFD}` for every other character that would not be seen as it is:
 /// as long as before, so that something can be put under it.
 #[must_use]
@@ -59,9 +77,7 @@ pub fn visible(text: &str) -> String {
     text.chars()
         .map(|char| match char {
             '\t' => ' ',
-            _ if char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}') => {
-                '\u{FFFD}'
-            }
+            _ if is_unseen(char) => '\u{FFFD}',
             _ => char,
         })
         .collect()
@@ -74,7 +90,7 @@ pub fn visible_json(json: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {
-        if char.is_control() || is_invisible(char) || matches!(char, '\u{2028}' | '\u{2029}') {
+        if is_unseen(char) {
             for unit in char.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
@@ -165,6 +181,11 @@ mod tests {
         let long = clean(&"x".repeat(1_000));
         assert_eq!(long.chars().count(), MESSAGE_CHARS_MAX + 1);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn a_cut_text_is_as_long_as_asked_for() {
+        assert_eq!(["", "abc", "abcd", "äöüß"].map(|text| clean_to(text, 3)), ["", "abc", "ab…", "äö…"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Findings, Sample};
 use crate::desk::proprofs::{self, Common};
 use crate::error::Error;
 use crate::input::survey::IDENTICAL_AMONG_ROWS;
-use crate::mapping::At;
+use crate::mapping::{At, short};
 use crate::text::{clean, rows, thousands, visible_json};
 use crate::ticket::Field;
 
@@ -25,9 +25,6 @@ const OTHER_VALUES_SHOWN: usize = 5;
 
 /// How many values of a field a program is told.
 const VALUES_TOLD: usize = 50;
-
-/// How much of a value is shown, in characters.
-const VALUE_CHARS_MAX: usize = 60;
 
 /// How much of a request is shown, in characters.
 const SAMPLE_CHARS_MAX: usize = 600;
@@ -111,30 +108,17 @@ fn shown_values(field: Field<'_>, tally: &FieldTally) -> Vec<(String, u64)> {
         _ if tally.rows < 2 * tally.distinct() as u64 && tally.distinct() > 1 => return Vec::new(),
         _ => OTHER_VALUES_SHOWN,
     };
-    tally
-        .by_frequency()
-        .into_iter()
-        .take(most)
-        .map(|(value, count)| (value_text(value), count.rows))
-        .collect()
+    tally.by_frequency().into_iter().take(most).map(|(value, count)| (short(value), count.rows)).collect()
 }
 
 /// What stands for values that are not shown one by one.
 fn different(tally: &FieldTally) -> String {
-    let example = tally.by_frequency().first().map_or_else(String::new, |(value, _)| value_text(value));
+    let example = tally.by_frequency().first().map_or_else(String::new, |(value, _)| short(value));
     match (tally.others, tally.distinct()) {
         (0, 1) => example,
         (0, distinct) => format!("({distinct} values, such as {example})"),
         (_, 0) => "(long texts)".to_owned(),
         (_, distinct) => format!("(over {distinct} values, such as {example})"),
-    }
-}
-
-fn value_text(value: &str) -> String {
-    let clean = clean(value);
-    match clean.char_indices().nth(VALUE_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", clean.get(..cut).unwrap_or_default()),
-        None => clean,
     }
 }
 

@@ -18,15 +18,9 @@ use crate::until::Window;
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The rows: a CSV or JSONL file, or - for standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// How to read it
+    /// What to send, and how
     #[command(flatten)]
-    pub input: InputArgs,
-    /// How to send
-    #[command(flatten)]
-    pub send: SendArgs,
+    pub check: CheckArgs,
     /// Go on with the newest unfinished run of these bytes and this mapping, else start a new one
     #[arg(long, help_heading = "Safety")]
     pub again: bool,
@@ -38,7 +32,7 @@ pub struct RunArgs {
     pub yes: bool,
 }
 
-/// `check`: takes the flags of `run`, to see what they would do.
+/// `check`: what `run` takes besides its own flags, to see what they would do.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// The rows: a CSV or JSONL file, or - for standard input
@@ -47,7 +41,7 @@ pub struct CheckArgs {
     /// How to read it
     #[command(flatten)]
     pub input: InputArgs,
-    /// How it would be sent
+    /// How it is sent
     #[command(flatten)]
     pub send: SendArgs,
 }

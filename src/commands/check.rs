@@ -3,18 +3,15 @@
 //! It needs no token and no account. The copy of the input is in the folder of temporary files, for its owner alone,
 //! and removes itself. What it finds goes to standard output, what is wrong to standard error.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::check::pointer::{Look, Pointer};
 use crate::check::tickets::Counted;
 use crate::check::{Findings, shown};
-use crate::cli::{CheckArgs, InputArgs, SendArgs};
+use crate::cli::CheckArgs;
 use crate::commands::forecast::{self, Forecast};
-use crate::commands::print;
 use crate::commands::source::{Source, locate};
-use crate::commands::unresolved;
+use crate::commands::{print, remarks};
 use crate::config::Profile;
 use crate::desk::proprofs::Common;
 use crate::error::{EXIT_DONE, Error};
@@ -22,7 +19,6 @@ use crate::input::{Format, Layout, Records, Survey, survey_each};
 use crate::mapping::{Mapping, MappingSpec};
 use crate::settings::{CheckSettings, InputSettings};
 use crate::shutdown::Shutdown;
-use crate::spooled;
 use crate::text::{clean, rows, thousands};
 use crate::voice::{self, Form, say};
 
@@ -35,17 +31,12 @@ const LOOK_EVERY_ROWS: u64 = 4_096;
 /// The width where nobody tells one, for the lines of invalid rows.
 const USUAL_WIDTH: u16 = 100;
 
-/// `check`.
+/// Runs it.
 pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
-    check(&args.file, &args.input, &args.send, profile)
-}
-
-/// The same for `run --dry-run`.
-pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs, profile: &Profile) -> Result<(), Error> {
-    let input = InputSettings::resolve(input, profile)?;
-    let settings = CheckSettings::resolve(send, profile)?;
+    let input = InputSettings::resolve(&args.input, profile)?;
+    let settings = CheckSettings::resolve(&args.send, profile)?;
     super::speak(&settings.output)?;
-    let source = Source::find(file)?;
+    let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;
     let mut checked = read(&source, &input, &shutdown)
         .map_err(|error| shutdown.check().err().unwrap_or(error))
@@ -53,7 +44,7 @@ pub(super) fn check(file: &Path, input: &InputArgs, send: &SendArgs, profile: &P
     let counted = checked.findings.tickets.counted();
     let warnings = checked.warnings(&input.mapping, &settings);
     let refused = checked.refused(input.strict, &settings).err();
-    let name = source.path().map_or_else(|| "standard input".to_owned(), |_| file.display().to_string());
+    let name = source.path().map_or_else(|| "standard input".to_owned(), |_| args.file.display().to_string());
     let report = Report { name: &name, checked: &checked, counted, warnings: &warnings, settings: &settings };
     match voice::form() {
         Form::Program => report.tell(refused.as_ref())?,
@@ -70,11 +61,7 @@ struct Checked {
 }
 
 fn read(source: &Source, input: &InputSettings, shutdown: &Shutdown) -> Result<Checked, Error> {
-    let folder = std::env::temp_dir();
-    if let Source::File { bytes, .. } = source {
-        spooled::check_space(&folder, *bytes)?;
-    }
-    let mut taken = input.take(&mut source.open(shutdown)?, &folder)?;
+    let mut taken = source.take(input, &std::env::temp_dir(), shutdown)?;
     let layout = input.layout(&mut taken, source.path())?;
     for detected in &taken.detected {
         say(detected);
@@ -99,11 +86,8 @@ impl Checked {
     /// What looks wrong, and stops nobody.
     fn warnings(&mut self, mapping: &MappingSpec, settings: &CheckSettings) -> Vec<String> {
         let mut warnings = self.findings.tally.warnings();
-        warnings.extend(unresolved::lines(&self.survey, mapping));
+        warnings.extend(remarks::lines(&self.survey, mapping));
         let survey = &self.survey;
-        if survey.identical > 0 {
-            warnings.push(format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
-        }
         let max_failures = settings.limits.max_failures;
         if max_failures.is_reached(survey.invalid, survey.rows) {
             warnings.push(format!(

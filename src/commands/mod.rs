@@ -9,7 +9,7 @@
 //! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
 //! | `source`, `forecast` | what was named as the input; which limit binds, and until when |
 //! | `watched` | metrics, and the command at the end |
-//! | `unresolved` | names that no lookup table knows |
+//! | `remarks` | what `run` and `check` say of an input before anything is sent |
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`] | read the journal |
 //! | [`init`], [`config`] | the configuration file |
@@ -24,6 +24,7 @@ mod ending;
 mod forecast;
 pub mod init;
 pub mod man;
+mod remarks;
 pub mod report;
 pub mod resolve;
 pub mod resume;
@@ -32,7 +33,6 @@ pub mod run;
 pub mod sandbox;
 mod source;
 pub mod status;
-mod unresolved;
 mod watched;
 
 use std::io::Write as _;

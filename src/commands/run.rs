@@ -6,14 +6,14 @@ use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
 use crate::commands::forecast::Forecast;
 use crate::commands::source::{Source, locate};
-use crate::commands::{check, ending, now_ms, unresolved, watched};
+use crate::commands::{check, ending, now_ms, remarks, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
-use crate::mapping::{Blank, Mapping};
+use crate::mapping::Mapping;
 use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
 use crate::shutdown::Shutdown;
@@ -24,17 +24,17 @@ use crate::voice::{self, say};
 /// Runs it.
 pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     if args.dry_run {
-        return check::check(&args.file, &args.input, &args.send, profile);
+        return check::run(&args.check, profile);
     }
-    let input = InputSettings::resolve(&args.input, profile)?;
-    let settings = SendSettings::resolve(&args.send, Known(None), profile)?;
+    let input = InputSettings::resolve(&args.check.input, profile)?;
+    let settings = SendSettings::resolve(&args.check.send, Known(None), profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();
     watched::on_finish(on_finish, work(args, &input, &settings))
 }
 
 fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Result<(), Error> {
-    let source = Source::find(&args.file)?;
+    let source = Source::find(&args.check.file)?;
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(settings, &shutdown)?;
     let plan = Planner { input, settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
@@ -62,7 +62,7 @@ fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Resul
 
 /// The command that goes on, for the last line: as it was typed.
 fn again(args: &RunArgs) -> String {
-    if args.file.as_os_str() == "-" { "deskload resume".to_owned() } else { super::typed() }
+    if args.check.file.as_os_str() == "-" { "deskload resume".to_owned() } else { super::typed() }
 }
 
 /// Ends a run's invocation as [`drive::drive`] would, with the reports.
@@ -127,11 +127,7 @@ impl Planner<'_> {
                 _ => {}
             }
         }
-        if let Source::File { bytes, .. } = source {
-            spooled::check_space(&journal.spool_folder(), *bytes)?;
-        }
-        let taken =
-            self.interruptible(self.input.take(&mut source.open(self.shutdown)?, &journal.spool_folder()));
+        let taken = self.interruptible(source.take(self.input, &journal.spool_folder(), self.shutdown));
         let taken = taken.map_err(|error| locate(error, source))?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {
             // The bytes are those that the run was opened with, so its marks fit.
@@ -211,16 +207,8 @@ impl Planner<'_> {
         }
         let survey = self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
-        for line in unresolved::lines(&survey, &self.input.mapping) {
-            say(&line);
-        }
-        if self.input.mapping.blank.values().any(|blank| *blank == Blank::Clear) {
-            say(
-                "blank cells clear fields by sending an empty text; nobody has documented that the desk takes it so",
-            );
-        }
-        if survey.identical > 0 {
-            say(&format!("equal to an earlier row: {}; each is sent", rows(survey.identical)));
+        for remark in remarks::lines(&survey, &self.input.mapping) {
+            say(&remark);
         }
         self.settings.guards.check(survey.rows, survey.rows - survey.invalid)?;
         let too_many = self.too_many_invalid(&survey);
@@ -270,7 +258,7 @@ impl Planner<'_> {
             0 => String::new(),
             invalid => format!(", {} of them invalid", thousands(invalid)),
         };
-        voice::complain(&format!("{}: {}{invalid}", self.args.file.display(), rows(survey.rows)));
+        voice::complain(&format!("{}: {}{invalid}", self.args.check.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
         for (label, text) in Forecast::new(count, pace, bounds).lines() {
             voice::complain(&format!("{label}: {text}"));

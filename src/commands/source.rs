@@ -7,7 +7,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::input::spool::Taken;
+use crate::settings::InputSettings;
 use crate::shutdown::Shutdown;
+use crate::spooled;
 
 /// Where the bytes come from.
 pub(super) enum Source {
@@ -40,6 +43,19 @@ impl Source {
             Self::Stdin => None,
             Self::File { path, .. } | Self::Stream(path) => Some(path),
         }
+    }
+
+    /// Copies it into `folder` as [`InputSettings::take`] does, where there is room for it.
+    pub(super) fn take(
+        &self,
+        input: &InputSettings,
+        folder: &Path,
+        shutdown: &Shutdown,
+    ) -> Result<Taken, Error> {
+        if let Self::File { bytes, .. } = self {
+            spooled::check_space(folder, *bytes)?;
+        }
+        input.take(&mut self.open(shutdown)?, folder)
     }
 
     /// Opens it; reading ends with an error once somebody asked to stop.

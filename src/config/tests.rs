@@ -63,8 +63,8 @@ fn a_flag_counts_before_a_profile_and_that_before_the_default() {
 fn a_profile_reaches_every_command_that_has_the_flag() {
     let layered = parsed(FILE, &["run", "rows.csv"]).unwrap();
     let crate::cli::Command::Run(args) = &layered.cli.command else { panic!("{layered:?}") };
-    assert_eq!(args.send.pace.concurrency, 3);
-    assert!(args.input.strict && args.input.map == ["staff=Assignee"]);
+    assert_eq!(args.check.send.pace.concurrency, 3);
+    assert!(args.check.input.strict && args.check.input.map == ["staff=Assignee"]);
     let layered = parsed(FILE, &["status"]).unwrap();
     let crate::cli::Command::Status(args) = &layered.cli.command else { panic!("{layered:?}") };
     assert_eq!(args.journal.journal.as_deref(), Some("/var/lib/deskload/journal.sqlite3".as_ref()));

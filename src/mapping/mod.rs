@@ -35,7 +35,7 @@ pub use target::Target;
 use crate::error::Error;
 use crate::input::jsonl::Object;
 use crate::input::{Body, Header, Record};
-use crate::text::clean;
+use crate::text::clean_to;
 use crate::ticket::TicketUpdate;
 
 /// How much of a cell a message quotes, in characters.
@@ -261,12 +261,5 @@ fn ragged(cells: usize, columns: usize) -> String {
 
 /// Somebody else's text, cleaned and short enough for a line.
 pub(crate) fn short(text: &str) -> String {
-    let clean = clean(text);
-    match clean.char_indices().nth(QUOTED_CHARS_MAX - 1) {
-        Some((cut, last)) if cut + last.len_utf8() < clean.len() => {
-            let kept = clean.get(..cut).unwrap_or_default();
-            format!("{kept}…")
-        }
-        _ => clean,
-    }
+    clean_to(text, QUOTED_CHARS_MAX)
 }

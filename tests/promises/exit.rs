@@ -1,4 +1,4 @@
-//! Each exit code that can be reached, by its constant. 7 is for guards that are not there yet.
+//! Each exit code by its constant; 7 has its tests with the guards.
 
 use deskload::error::{
     EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE, EXIT_EARLY, EXIT_HANGUP, EXIT_INPUT, EXIT_INTERRUPT,
