@@ -88,7 +88,7 @@ impl Checked {
         let mut warnings = self.findings.tally.warnings();
         warnings.extend(remarks::lines(&self.survey, mapping));
         let survey = &self.survey;
-        let max_failures = settings.limits.max_failures;
+        let max_failures = settings.terms.limits.max_failures;
         if max_failures.is_reached(survey.invalid, survey.rows) {
             warnings.push(format!(
                 "{} of {} are invalid, more than --max-failures {max_failures} allows: run would send nothing at \
@@ -113,7 +113,7 @@ impl Checked {
             // The rows are shown already.
             self.survey.refuse_invalid(&[])?;
         }
-        settings.guards.check(self.survey.rows, self.updates())
+        settings.terms.guards.check(self.survey.rows, self.updates())
     }
 }
 
@@ -158,7 +158,7 @@ struct ToldInput<'a> {
 
 impl Report<'_> {
     fn forecast(&self) -> Forecast<'_> {
-        Forecast::new(self.checked.updates(), &self.settings.pace, &self.settings.bounds)
+        Forecast::new(self.checked.updates(), &self.settings.terms.pace, &self.settings.terms.bounds)
     }
 
     fn common(&self) -> Common<'_> {

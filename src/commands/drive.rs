@@ -47,7 +47,7 @@ pub struct Held {
 
 /// Takes the account and opens its journal; puts in doubt what a killed process left on its way.
 pub fn hold(settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error> {
-    settings.bounds.check(jiff::Timestamp::now())?;
+    settings.terms.bounds.check(jiff::Timestamp::now())?;
     let mut account = take_account(settings, shutdown)?;
     let mut journal = Journal::open(&settings.output.journal)?;
     network_disk::warn(&settings.output.journal, &settings.state_folder);
@@ -141,15 +141,16 @@ fn announce(run: &Run, settings: &SendSettings) {
         rows(run.counts.pending),
         thousands(run.counts.rows),
         run.desk.url,
-        settings.pace
+        settings.terms.pace
     ));
-    if settings.limits.resends && run.counts.in_doubt > 0 {
+    if settings.terms.limits.resends && run.counts.in_doubt > 0 {
         say(&format!("{} in doubt will be sent again, as --in-doubt resend says", rows(run.counts.in_doubt)));
     }
-    if settings.pace.is_guess {
+    if settings.terms.pace.is_guess {
         say(&format!(
             "the pace is a guess, because the desk documents no limit{} (--rate sets another)",
             settings
+                .terms
                 .pace
                 .takes(run.counts.pending)
                 .map_or_else(String::new, |time| format!(": this takes {}", until(time)))
@@ -189,7 +190,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn of(run: &'a Run, settings: &SendSettings) -> Self {
-        let pace = &settings.pace;
+        let pace = &settings.terms.pace;
         Self {
             run: run.key.id,
             input: super::source(run),
@@ -204,14 +205,14 @@ impl<'a> Plan<'a> {
 }
 
 fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdown) -> Result<Driven, Error> {
-    let resends = settings.limits.resends;
+    let resends = settings.terms.limits.resends;
     let (lanes, doubts) = waiting_for_a_word(&journal, run, resends)?;
     let Some(spooled) = Spooled::open(&journal, run)? else {
         return Ok(nothing_to_send(journal, run));
     };
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
     let todo = Todo::new(journal.open_again()?, run, spooled, mapping, resends)?;
-    let per_second = settings.pace.per_second();
+    let per_second = settings.terms.pace.per_second();
     let before = journal.remembered(&run.desk)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -223,20 +224,20 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         source: Source::spawn(todo)?,
         writer: Writer::spawn(journal, run.key)?,
         lanes,
-        pace: Pace::new(&settings.pace.rates, settings.pace.burst)?
-            .with_each_ticket(settings.pace.rate_per_ticket)
+        pace: Pace::new(&settings.terms.pace.rates, settings.terms.pace.burst)?
+            .with_each_ticket(settings.terms.pace.rate_per_ticket)
             .remembering(&before, Uptime::of_this_machine()),
-        breaker: Breaker::new(settings.limits, fastrand::Rng::new(), newly_invalid(run)),
+        breaker: Breaker::new(settings.terms.limits, fastrand::Rng::new(), newly_invalid(run)),
         doubts,
-        concurrency: settings.pace.concurrency,
-        marked_max: MARKED_PER_SLOT * settings.pace.concurrency,
+        concurrency: settings.terms.pace.concurrency,
+        marked_max: MARKED_PER_SLOT * settings.terms.pace.concurrency,
         counts: run.counts,
         progress: match settings.output.show {
             Show::Nothing => Progress::None,
             Show::Lines => Progress::plain(&run.counts, per_second),
             Show::Bar => Progress::bar(&run.counts, per_second),
         },
-        until: Until::new(settings.bounds.clone(), jiff::Timestamp::now),
+        until: Until::new(settings.terms.bounds.clone(), jiff::Timestamp::now),
         shutdown: shutdown.clone(),
     };
     let driven = runtime.block_on(Pipeline::new(parts).run());

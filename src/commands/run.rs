@@ -147,7 +147,7 @@ impl Planner<'_> {
     /// What the journal says of these bytes; `None`: they are to be run as new ones.
     fn known(&self, journal: &Journal, sha256: &str) -> Result<Option<Plan>, Error> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
-        let resends = self.settings.limits.resends;
+        let resends = self.settings.terms.limits.resends;
         let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
         // A run is input, mapping and desk: another mapping makes another run.
         let same: Vec<&Run> = runs.iter().rev().filter(|run| self.differences(run).is_empty()).collect();
@@ -210,7 +210,7 @@ impl Planner<'_> {
         for remark in remarks::lines(&survey, &self.input.mapping) {
             say(&remark);
         }
-        self.settings.guards.check(survey.rows, survey.rows - survey.invalid)?;
+        self.settings.terms.guards.check(survey.rows, survey.rows - survey.invalid)?;
         let too_many = self.too_many_invalid(&survey);
         if too_many.is_none() && !self.may_begin(source, &survey)? {
             return Ok(Plan::Declined);
@@ -234,7 +234,7 @@ impl Planner<'_> {
 
     /// The run is opened all the same, so that its reports show the rows; the same command then goes on.
     fn too_many_invalid(&self, survey: &Survey) -> Option<Error> {
-        let max_failures = self.settings.limits.max_failures;
+        let max_failures = self.settings.terms.limits.max_failures;
         max_failures.is_reached(survey.invalid, survey.rows).then(|| {
             Error::TooManyFailures(format!(
                 "{} of {} are invalid, more than --max-failures {max_failures} allows; nothing was sent; correct the \
@@ -253,14 +253,14 @@ impl Planner<'_> {
         if self.args.yes || !asked || count == 0 {
             return Ok(true);
         }
-        let SendSettings { desk_id, pace, bounds, .. } = self.settings;
+        let SendSettings { desk_id, terms, .. } = self.settings;
         let invalid = match survey.invalid {
             0 => String::new(),
             invalid => format!(", {} of them invalid", thousands(invalid)),
         };
         voice::complain(&format!("{}: {}{invalid}", self.args.check.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
-        for (label, text) in Forecast::new(count, pace, bounds).lines() {
+        for (label, text) in Forecast::new(count, &terms.pace, &terms.bounds).lines() {
             voice::complain(&format!("{label}: {text}"));
         }
         let updates =

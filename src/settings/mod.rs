@@ -23,8 +23,7 @@ pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
 
 use crate::breaker::Limits;
 use crate::cli::{
-    ColorChoice, InDoubtChoice, InputArgs, OutputArgs, OverlapChoice, PaceArgs, ProgressChoice, SafetyArgs,
-    SendArgs,
+    ColorChoice, InDoubtChoice, InputArgs, OutputArgs, OverlapChoice, PaceArgs, ProgressChoice, SendArgs,
 };
 use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
@@ -219,20 +218,56 @@ impl OutputSettings {
     }
 }
 
+/// On what terms rows are sent, if at all.
+pub struct Terms {
+    /// How fast.
+    pub pace: PaceSettings,
+    /// How much trouble is borne.
+    pub limits: Limits,
+    /// How long an invocation may go on.
+    pub bounds: Bounds,
+    /// What an input must be like.
+    pub guards: Guards,
+}
+
+impl Terms {
+    fn resolve(args: &SendArgs, url: &Url) -> Result<Self, Error> {
+        let SendArgs { pace, safety, .. } = args;
+        let zone = match &safety.time_zone {
+            None => TimeZone::system(),
+            Some(name) => TimeZone::get(name).map_err(|_| {
+                Error::Usage(format!(
+                    "--time-zone {name:?} is not known here; name one such as Europe/Berlin"
+                ))
+            })?,
+        };
+        Ok(Self {
+            pace: PaceSettings::resolve(pace, url),
+            limits: Limits {
+                retries: safety.retries,
+                resends: safety.in_doubt == InDoubtChoice::Resend,
+                patience: safety.patience,
+                max_wait: pace.max_wait,
+                max_failures: safety.max_failures,
+            },
+            bounds: Bounds {
+                limit: safety.limit.map(NonZeroU64::get),
+                max_duration: safety.max_duration,
+                window: safety.window.map(|window| (window, zone)),
+            },
+            guards: Guards { expect_rows: safety.expect_rows, max_updates: safety.max_updates },
+        })
+    }
+}
+
 /// What can be said of sending without a token and without an account.
 pub struct CheckSettings {
     /// Where updates would go.
     pub url: Url,
     /// The account, if it was named.
     pub account_email: Option<String>,
-    /// How fast.
-    pub pace: PaceSettings,
-    /// How much trouble would be borne.
-    pub limits: Limits,
-    /// How long an invocation would go on.
-    pub bounds: Bounds,
-    /// What an input must be like.
-    pub guards: Guards,
+    /// On what terms.
+    pub terms: Terms,
     /// Whether custom fields would be sent as a string.
     pub custom_fields_as_string: bool,
     /// What is said.
@@ -250,11 +285,8 @@ impl CheckSettings {
         }
         Ok(Self {
             account_email: desk::account_email(&args.desk, Known(None)).ok(),
-            pace: PaceSettings::resolve(&args.pace, &url),
+            terms: Terms::resolve(args, &url)?,
             url,
-            limits: limits(&args.safety, &args.pace),
-            bounds: bounds(&args.safety)?,
-            guards: guards(&args.safety),
             custom_fields_as_string: profile.custom_fields_as_string,
             output,
         })
@@ -269,16 +301,10 @@ pub struct SendSettings {
     pub state_folder: PathBuf,
     /// The desk, ready to be called.
     pub desk: ProProfs,
-    /// How fast.
-    pub pace: PaceSettings,
-    /// How much trouble is borne.
-    pub limits: Limits,
+    /// On what terms.
+    pub terms: Terms,
     /// Whether another process for the account is waited for.
     pub waits_for_others: bool,
-    /// How long an invocation may go on.
-    pub bounds: Bounds,
-    /// What an input must be like.
-    pub guards: Guards,
     /// Whether another journal may become the account's own.
     pub accept_journal: bool,
     /// Where results go.
@@ -302,7 +328,7 @@ impl SendSettings {
             )));
         }
         let output = OutputSettings::resolve(&args.output)?;
-        let pace = PaceSettings::resolve(&args.pace, &url);
+        let terms = Terms::resolve(args, &url)?;
         let connection = desk::connection(args, url, account_email, profile)?;
         let (token, renew) = token::find(&args.desk, profile)?;
         let desk = ProProfs::new(connection, token, renew)?;
@@ -310,38 +336,10 @@ impl SendSettings {
             desk_id,
             state_folder: state_folder()?,
             desk,
-            limits: limits(&args.safety, &args.pace),
+            terms,
             waits_for_others: args.safety.on_overlap == OverlapChoice::Wait,
-            bounds: bounds(&args.safety)?,
-            guards: guards(&args.safety),
             accept_journal: args.safety.accept_journal,
-            pace,
             output,
         })
-    }
-}
-
-fn guards(safety: &SafetyArgs) -> Guards {
-    Guards { expect_rows: safety.expect_rows, max_updates: safety.max_updates }
-}
-
-fn bounds(safety: &SafetyArgs) -> Result<Bounds, Error> {
-    let zone = match &safety.time_zone {
-        None => TimeZone::system(),
-        Some(name) => TimeZone::get(name).map_err(|_| {
-            Error::Usage(format!("--time-zone {name:?} is not known here; name one such as Europe/Berlin"))
-        })?,
-    };
-    let window = safety.window.map(|window| (window, zone));
-    Ok(Bounds { limit: safety.limit.map(NonZeroU64::get), max_duration: safety.max_duration, window })
-}
-
-fn limits(safety: &SafetyArgs, pace: &PaceArgs) -> Limits {
-    Limits {
-        retries: safety.retries,
-        resends: safety.in_doubt == InDoubtChoice::Resend,
-        patience: safety.patience,
-        max_wait: pace.max_wait,
-        max_failures: safety.max_failures,
     }
 }
