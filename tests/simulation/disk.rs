@@ -53,7 +53,9 @@ impl Commits {
             return pending().await;
         }
         if script.error == Some(Durable::No) {
-            self.world.borrow_mut().note(format_args!("commit failed"));
+            let mut world = self.world.borrow_mut();
+            world.meter.commit_failed();
+            world.note(format_args!("commit failed"));
             return Err(io_error());
         }
         let reply = self.journal.borrow_mut().commit(self.run, &batch);
@@ -72,7 +74,9 @@ impl Commits {
             return pending().await;
         }
         if script.error == Some(Durable::Yes) {
-            self.world.borrow_mut().note(format_args!("commit failed, and is durable"));
+            let mut world = self.world.borrow_mut();
+            world.meter.commit_failed();
+            world.note(format_args!("commit failed, and is durable"));
             return Err(io_error());
         }
         reply

@@ -22,6 +22,8 @@ pub(crate) struct Meter {
     cautious_until: Option<Instant>,
     /// From when to when nothing may be sent, and whether the journal knows.
     pauses: Vec<Pause>,
+    /// The process at work writes no more.
+    loses: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,9 @@ impl Meter {
     pub(crate) fn begin(&mut self, now: Instant, rates: &[Rate], burst: Option<NonZeroU32>) {
         self.buckets = rates.iter().map(|rate| Bucket::new(*rate, burst)).collect();
         let longest = rates.iter().map(|rate| rate.per).max();
+        if std::mem::take(&mut self.loses) {
+            self.crash();
+        }
         self.cautious_until =
             longest.filter(|_| !self.sent.is_empty()).map(|longest| now + longest + CAUTION);
     }
@@ -83,6 +88,12 @@ impl Meter {
         for pause in &mut self.pauses {
             pause.is_durable = true;
         }
+    }
+
+    /// A commit failed, so the process writes no more and ends: of a pause that is not in the journal by now the next one
+    /// cannot know.
+    pub(crate) fn commit_failed(&mut self) {
+        self.loses = true;
     }
 
     /// A request leaves now.
