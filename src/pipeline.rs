@@ -1,9 +1,9 @@
 //! THE way of a row: todo → lane → permit → desk → verdict → outcome.
 //!
 //! [`Pipeline::run`] is the whole of it; its steps are in `outward` (rows to lanes, intents, permits, requests) and
-//! `back` (answers to outcomes, stops). One loop owns all state, so that nothing here needs a lock. At most one commit is under way, and what gathers meanwhile (outcomes, unused
-//! permits, rows that want to go) shares the next one; outcomes never wait for permits, so the two cannot block
-//! each other.
+//! `back` (answers to outcomes, stops). One loop owns all state, so that nothing here needs a lock. At most one commit is
+//! under way, and what gathers meanwhile (outcomes, unused permits, rows that want to go) shares the next one; outcomes
+//! never wait for permits, so the two cannot block each other.
 //!
 //! Bounds: on their way at most `concurrency`; marked as sending at most `marked_max`, until the outcome's commit;
 //! marked and not yet on the wire at most what the pace lets out in 20 ms.
