@@ -27,7 +27,7 @@
 //! | [`report`] | what a run leaves behind |
 //! | [`commands`] | one file a subcommand, thin |
 //! | [`sandbox`] | a desk to try it on; shares no code with [`desk`] |
-//! | [`error`], [`secret`], [`text`], `folders`, `network_disk` | what ends a run; the token; somebody else's words made harmless; private folders; a warning of far ones |
+//! | [`error`], [`secret`], [`text`], `table`, `folders`, `network_disk` | what ends a run; the token; somebody else's words made harmless; tables that fit; private folders; a warning of far ones |
 //!
 //! The promise lives in four places: [`journal::state`] (types), [`journal::transitions`] (one transaction),
 //! [`pipeline`] (a permit before a request) and [`desk::verdict`] (when in doubt, in doubt).
@@ -55,6 +55,7 @@ pub mod secret;
 pub mod settings;
 pub mod shutdown;
 pub mod spooled;
+mod table;
 pub mod text;
 pub mod ticket;
 pub mod todo;

@@ -170,6 +170,44 @@ pub fn duration(duration: std::time::Duration) -> String {
     }
 }
 
+/// A moment by the clock on the wall, to the minute: `2026-03-10 22:30`. `unix_ms` is UNIX time in milliseconds.
+#[must_use]
+pub fn moment(unix_ms: i64) -> String {
+    local(unix_ms, "%Y-%m-%d %H:%M")
+}
+
+/// Its day: `2026-03-10`.
+#[must_use]
+pub fn date(unix_ms: i64) -> String {
+    local(unix_ms, "%Y-%m-%d")
+}
+
+fn local(unix_ms: i64, form: &str) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .map_or_else(|_| String::new(), |at| at.to_zoned_datetime(zone).strftime(form).to_string())
+}
+
+/// So many bytes as people say it: `512 bytes`, `34 KB`, `1.2 GB`, in steps of a thousand.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+    let mut shown = count as f64;
+    let mut unit = None;
+    for next in ["KB", "MB", "GB", "TB"] {
+        if shown < 999.5 {
+            break;
+        }
+        shown /= 1_000.0;
+        unit = Some(next);
+    }
+    match unit {
+        None => counted(count, "byte"),
+        Some(unit) if shown < 9.95 => format!("{shown:.1} {unit}"),
+        Some(unit) => format!("{shown:.0} {unit}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +247,12 @@ mod tests {
     fn the_closest_name_is_offered_only_if_it_is_close() {
         assert_eq!(closest("Priorty", ["staff", "priority"]), Some("priority"));
         assert_eq!(closest("zzz", ["staff", "priority"]), None);
+    }
+
+    #[test]
+    fn bytes_are_told_in_two_digits_or_three() {
+        let told = [1, 999, 1_000, 34_049, 9_960_000, 999_999, 1_234_567_890].map(bytes);
+        assert_eq!(told, ["1 byte", "999 bytes", "1.0 KB", "34 KB", "10 MB", "1.0 MB", "1.2 GB"]);
     }
 
     #[test]

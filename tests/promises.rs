@@ -64,12 +64,16 @@ mod order;
 mod pause;
 #[path = "promises/progress.rs"]
 mod progress;
+#[path = "promises/prune.rs"]
+mod prune;
 #[path = "promises/rate.rs"]
 mod rate;
 #[path = "promises/report.rs"]
 mod report;
 #[path = "promises/resolve.rs"]
 mod resolve;
+#[path = "promises/runs.rs"]
+mod runs;
 #[path = "promises/secrets.rs"]
 mod secrets;
 #[path = "promises/sheets.rs"]

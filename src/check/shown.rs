@@ -3,7 +3,6 @@
 //! A person gets tables that fit the terminal, on standard output, and complaints, on standard error; a program gets one
 //! JSON object with the same. Text from cells is made harmless here; in JSON it stands to the letter.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -14,6 +13,7 @@ use crate::desk::proprofs::{self, Common};
 use crate::error::Error;
 use crate::input::survey::IDENTICAL_AMONG_ROWS;
 use crate::mapping::{At, short};
+use crate::table;
 use crate::text::{clean, rows, thousands, visible_json};
 use crate::ticket::Field;
 
@@ -29,38 +29,10 @@ const VALUES_TOLD: usize = 50;
 /// How much of a request is shown, in characters.
 const SAMPLE_CHARS_MAX: usize = 600;
 
-/// A table without lines; `width` is the terminal's, or none: lines as long as they are.
-fn table(width: Option<u16>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    match width {
-        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
-    table
-}
-
-fn lines(table: &Table) -> String {
-    table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect()
-}
-
-/// Labels and what belongs to them.
-#[must_use]
-pub fn labelled(lines_of: &[(&str, String)], width: Option<u16>) -> String {
-    let mut table = table(width);
-    for (label, text) in lines_of {
-        table.add_row([label, text.as_str()]);
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    lines(&table)
-}
-
 /// Fields and values with their rows.
 #[must_use]
 pub fn fields(findings: &Findings, width: Option<u16>) -> String {
-    let mut table = table(width);
+    let mut table = table::plain(width);
     table.set_header(["field", "value", "rows"]);
     for (field, tally) in findings.tally.fields() {
         let shown = shown_values(field, tally);
@@ -80,13 +52,8 @@ pub fn fields(findings: &Findings, width: Option<u16>) -> String {
         let what = "(further custom fields)".to_owned();
         table.add_row([what, String::new(), thousands(findings.tally.left_out)]);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    lines(&table)
+    table::align_right(&mut table, 2);
+    table::lines(table)
 }
 
 /// What stands for the values of a field that are not among those shown.

@@ -3,18 +3,19 @@
 //! These structs mirror the command line and the `DESKLOAD_…` variables behind it. They validate only the form
 //! of a single value; what it all means together is [`crate::settings`]' business. Nothing here touches a file.
 
+mod read;
 mod send;
 mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use read::{PruneArgs, ReadArgs, ReportArgs, ResolveArgs, RunsArgs, RunsCommand, StatusArgs};
 pub use send::{
     CheckArgs, ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs,
     OverlapChoice, PaceArgs, ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
 };
-use values::parse_rows;
-pub use values::{Expected, Rates, Rows};
+pub use values::{Age, Expected, Rates, Rows};
 
 /// Applies large files of changes to help-desk tickets: paced, journaled, resumable, no update repeated.
 #[derive(Debug, Parser)]
@@ -55,6 +56,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Write the report again, from the journal
     Report(ReportArgs),
+    /// The journal's runs: list them, or give up the rows of old ones
+    #[command(before_help = RUNS_EXAMPLES)]
+    Runs(RunsArgs),
     /// A local desk that behaves as the documented one, with faults on request
     #[command(before_help = SANDBOX_EXAMPLES)]
     Sandbox(SandboxArgs),
@@ -89,6 +93,12 @@ const RESOLVE_EXAMPLES: &str = "\
 Examples:
   deskload resolve 7 --applied --rows 5,9-12     the desk has these
   deskload resolve 7 --resend                    it has none of the others: send them with the next resume";
+
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  deskload runs                                  each run, how its rows stand
+  deskload runs --json
+  deskload runs prune --older-than 90d --dry-run";
 
 const SANDBOX_EXAMPLES: &str = "\
 Examples:
@@ -149,71 +159,6 @@ pub struct DemoArgs {
     /// Where the demo puts its files [default: a new folder among the temporary ones]
     #[arg(long, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
-}
-
-/// `resolve`
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags are what was typed")]
-#[command(group = clap::ArgGroup::new("word").required(true).args(["applied", "resend", "skip"]))]
-pub struct ResolveArgs {
-    /// The run's number; not needed if only one has rows in doubt
-    pub run: Option<u64>,
-    /// The desk has them
-    #[arg(long)]
-    pub applied: bool,
-    /// Send them again
-    #[arg(long)]
-    pub resend: bool,
-    /// Leave them
-    #[arg(long)]
-    pub skip: bool,
-    /// Only these rows: 5,9-12 [default: all that are in doubt]
-    #[arg(long, value_name = "ROWS", value_parser = parse_rows)]
-    pub rows: Option<Rows>,
-    /// Work with this journal although the account's runs are in another one
-    #[arg(long)]
-    pub accept_journal: bool,
-    /// Which configuration
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// Which journal
-    #[command(flatten)]
-    pub journal: JournalArgs,
-    /// Say nothing unless something is wrong
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// `status`
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// The run's number; not needed if there is only one
-    pub run: Option<u64>,
-    /// Which configuration
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// Which journal
-    #[command(flatten)]
-    pub journal: JournalArgs,
-}
-
-/// `report`
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// The run's number; not needed if there is only one
-    pub run: Option<u64>,
-    /// Which configuration
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// Which journal
-    #[command(flatten)]
-    pub journal: JournalArgs,
-    /// Where reports go [default: ./deskload-reports]
-    #[arg(long, env = "DESKLOAD_REPORT_DIR", value_name = "FOLDER")]
-    pub report_dir: Option<PathBuf>,
-    /// Say nothing unless something is wrong
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 /// `sandbox`

@@ -80,9 +80,46 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a time, such as 30s, 15m or 1h30m, of at most 366 days"))
 }
 
+/// How old something has to be, in whole days if it was written so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub Duration);
+
+/// Reads `90d`, `12w`, `36h`; a day has 24 hours, a month or a year has no fixed length and is refused.
+pub(super) fn parse_age(text: &str) -> Result<Age, String> {
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    text.parse::<jiff::Span>()
+        .ok()
+        .and_then(|span| span.to_duration(days).ok())
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .map(Age)
+        .ok_or_else(|| format!("{text:?} is not an age, such as 90d, 12w or 36h"))
+}
+
+impl std::fmt::Display for Age {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const DAY: Duration = Duration::from_hours(24);
+        let days = self.0.as_secs() / DAY.as_secs();
+        if days > 0 && self.0.as_secs().is_multiple_of(DAY.as_secs()) {
+            return f.write_str(&crate::text::counted(days, "day"));
+        }
+        f.write_str(&crate::text::duration(self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_read_in_days_and_weeks_and_not_in_months() {
+        let days = |text: &str| parse_age(text).unwrap().0.as_secs() / 86_400;
+        assert_eq!(["90d", "12w", "48h", "0d"].map(days), [90, 84, 2, 0]);
+        assert_eq!(parse_age("90d").unwrap().to_string(), "90 days");
+        for wrong in ["", "90", "3mo", "1y", "-1d", "old"] {
+            assert!(parse_age(wrong).unwrap_err().contains("90d"), "{wrong}");
+        }
+    }
+
     #[test]
     fn rows_are_numbers_and_ranges_none_twice() {
         assert_eq!(parse_rows("9-12, 5"), Ok(Rows(vec![(5, 5), (9, 12)])));

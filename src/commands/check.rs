@@ -19,6 +19,7 @@ use crate::input::{Format, Layout, Records, Survey, survey_each};
 use crate::mapping::{Mapping, MappingSpec};
 use crate::settings::{CheckSettings, InputSettings};
 use crate::shutdown::Shutdown;
+use crate::table;
 use crate::text::{clean, rows, thousands};
 use crate::voice::{self, Form, say};
 
@@ -27,9 +28,6 @@ const NO_ACCOUNT: &str = "(no account named)";
 
 /// A signal is looked for after so many rows.
 const LOOK_EVERY_ROWS: u64 = 4_096;
-
-/// The width where nobody tells one, for the lines of invalid rows.
-const USUAL_WIDTH: u16 = 100;
 
 /// Runs it.
 pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
@@ -180,7 +178,7 @@ impl Report<'_> {
             return Ok(());
         }
         let Checked { survey, findings, .. } = self.checked;
-        let width = width(&console::Term::stdout());
+        let width = table::width(&console::Term::stdout());
         let format = match self.delimiter() {
             None => "JSONL".to_owned(),
             Some('\t') => "CSV with tabs".to_owned(),
@@ -194,7 +192,7 @@ impl Report<'_> {
         if self.counted.tickets > 0 {
             sums.push(("tickets", shown::tickets(self.counted)));
         }
-        print(&shown::labelled(&sums, width));
+        print(&table::labelled(&sums, width));
         if self.checked.updates() == 0 {
             return Ok(());
         }
@@ -209,13 +207,13 @@ impl Report<'_> {
             ("requests", thousands(self.checked.updates())),
         ];
         plan.extend(self.forecast().lines());
-        print(&shown::labelled(&plan, width));
+        print(&table::labelled(&plan, width));
         Ok(())
     }
 
     fn complain(&self) {
         let Checked { survey, findings, .. } = self.checked;
-        let width = width(&console::Term::stderr()).unwrap_or(USUAL_WIDTH);
+        let width = table::width(&console::Term::stderr()).unwrap_or(table::USUAL_WIDTH);
         let look = Look { width: width.into(), colors: console::colors_enabled_stderr() };
         for (invalid, pointed) in &findings.invalid {
             let what = format!("row {}: {}", invalid.row, invalid.trouble.what);
@@ -259,9 +257,4 @@ impl Report<'_> {
         voice::tell_last("check", told);
         Ok(())
     }
-}
-
-/// The width of a terminal; none where it is no terminal.
-fn width(term: &console::Term) -> Option<u16> {
-    term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
 }

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use console::Style;
+
 use crate::commands::{now_ms, watched};
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
@@ -14,7 +16,7 @@ use crate::pipeline::Ended;
 use crate::report::{self, Files, summary};
 use crate::settings::SendSettings;
 use crate::spooled;
-use crate::text::{rows, thousands};
+use crate::text::{date, rows, thousands};
 use crate::voice::{self, Form, say};
 
 /// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
@@ -42,7 +44,7 @@ pub(super) fn finish(
     let written = noted
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))
-        .and_then(|run| report::write(&settings.output.report_dir, journal, run))
+        .and_then(|run| write_reports(&settings.output.report_dir, journal, run))
         .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
     let end = match (&written, end) {
         (Ok(_), end) => end,
@@ -56,9 +58,17 @@ pub(super) fn finish(
     if let Some(path) = &settings.output.metrics_file {
         watched::write_metrics(path, run, journal.last_success(&run.desk)?);
     }
-    Ending { journal, run, files: written.as_ref().ok(), end: end.as_ref(), waits_for, again }
-        .tell(headline)?;
+    let files = written.as_ref().ok().and_then(Option::as_ref);
+    Ending { journal, run, files, end: end.as_ref(), waits_for, again }.tell(headline)?;
     end.map_or(Ok(()), Err)
+}
+
+/// The reports; of a run whose rows were given up, those that were written then stay as they are.
+fn write_reports(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Option<Files>, Error> {
+    if run.is_pruned() {
+        return Ok(None);
+    }
+    report::write(report_dir, journal, run).map(Some)
 }
 
 fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
@@ -109,7 +119,7 @@ pub(super) fn attention(run: &Run, holding: bool, waits_for: Option<Place>) -> O
 struct Ending<'a> {
     journal: &'a Journal,
     run: &'a Run,
-    /// The reports, if they could be written.
+    /// The reports, if there are any and they could be written.
     files: Option<&'a Files>,
     end: Option<&'a Error>,
     /// The row in doubt of another run that holds this one up.
@@ -134,7 +144,7 @@ impl Ending<'_> {
         let summary = summary::of(journal, run, reasons)?;
         voice::tell_summary(summary::Told { summary, folder, error, next: &next });
         match voice::form() {
-            Form::Person => say(&format!("{headline}\n{}", summary::table(run))),
+            Form::Person => say(&format!("{headline}\n{}", summary::table(run, &Style::new().for_stderr()))),
             Form::Log => say(&format!("{headline}: {}", summary::line(run))),
             Form::Program => {
                 voice::write_down(&format!("{headline}: {}", summary::line(run)));
@@ -165,6 +175,12 @@ impl Ending<'_> {
     fn next_steps(&self) -> Vec<String> {
         let counts = &self.run.counts;
         let mut next = Vec::new();
+        if let Some(pruned_ms) = self.run.pruned_ms {
+            next.push(format!(
+                "its rows were pruned on {}, so no report is written; --again sends the whole file anew",
+                date(pruned_ms)
+            ));
+        }
         let resolve = |run: u64| {
             format!(
                 "look up the rows in doubt at the desk, then: deskload resolve {run} --applied (or --resend, or --skip; \

@@ -11,7 +11,9 @@
 //! | `watched` | metrics, and the command at the end |
 //! | `remarks` | what `run` and `check` say of an input before anything is sent |
 //! | [`resolve`] | a person's word on rows in doubt |
-//! | [`status`], [`report`] | read the journal |
+//! | [`status`], [`report`], [`runs`] | read the journal |
+//! | [`prune`] | gives up the rows of old runs |
+//! | `standing` | how a run stands, in a word and in a sentence |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
 //! | [`man`] | man pages and completions |
@@ -24,14 +26,17 @@ mod ending;
 mod forecast;
 pub mod init;
 pub mod man;
+pub mod prune;
 mod remarks;
 pub mod report;
 pub mod resolve;
 pub mod resume;
 pub mod retry;
 pub mod run;
+pub mod runs;
 pub mod sandbox;
 mod source;
+mod standing;
 pub mod status;
 mod watched;
 
@@ -44,15 +49,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{ColorChoice, Command, ConfigCommand};
+use crate::cli::{ColorChoice, Command, ConfigCommand, RunsCommand};
 use crate::config::Layered;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::settings::OutputSettings;
 use crate::shutdown;
-use crate::text::thousands;
-use crate::voice::{self, Voice};
+use crate::text::{date, thousands};
+use crate::voice::{self, Form, Voice};
 
 /// Does what was typed.
 pub fn dispatch(layered: &Layered) -> Result<(), Error> {
@@ -75,6 +80,11 @@ fn obey(layered: &Layered) -> Result<(), Error> {
         Command::Resolve(args) => resolve::run(args),
         Command::Status(args) => status::run(args),
         Command::Report(args) => report::run(args),
+        Command::Runs(args) => match &args.command {
+            None => runs::list(&args.list),
+            Some(RunsCommand::List(args)) => runs::list(args),
+            Some(RunsCommand::Prune(args)) => prune::run(args),
+        },
         Command::Sandbox(args) => sandbox::run(args),
         Command::Init(args) => init::run(args),
         Command::Config(ConfigCommand::Show(args)) => config::show(args, layered),
@@ -140,6 +150,17 @@ fn pick_run(
             Err(Error::Usage(format!("several runs fit; name one of them:\n{}", lines.join("\n"))))
         }
     }
+}
+
+/// Refuses a run whose rows were given up: there is nothing that could be reported or sent again.
+fn require_rows(run: &Run) -> Result<(), Error> {
+    let Some(pruned_ms) = run.pruned_ms else { return Ok(()) };
+    let id = run.key.id;
+    Err(Error::Usage(format!(
+        "the rows of run {id} were pruned on {}; deskload status {id} still shows their counts, reports that were \
+         written are where they were, and deskload run FILE --again sends the whole file anew",
+        date(pruned_ms)
+    )))
 }
 
 /// Runs listed where several fit.
@@ -209,9 +230,19 @@ fn speak(output: &OutputSettings) -> Result<(), Error> {
         ColorChoice::Always => console::set_colors_enabled_stderr(true),
         ColorChoice::Never => console::set_colors_enabled_stderr(false),
     }
-    let (is_logged, form) = (log.is_some(), output.form);
-    voice::set(Voice { form, quiet: output.quiet, log });
-    let level = match output.verbose {
+    speak_as(Voice { form: output.form, quiet: output.quiet, log }, output.verbose);
+    Ok(())
+}
+
+/// Begins to speak for a command that ends soon: to a person, or in one object to a program.
+fn answer(json: bool, quiet: bool, verbose: u8) {
+    speak_as(Voice { form: if json { Form::Program } else { Form::Person }, quiet, log: None }, verbose);
+}
+
+fn speak_as(voice: Voice, verbose: u8) {
+    let is_logged = voice.log.is_some();
+    voice::set(voice);
+    let level = match verbose {
         0 => Level::WARN,
         1 => Level::INFO,
         _ => Level::DEBUG,
@@ -234,7 +265,6 @@ fn speak(output: &OutputSettings) -> Result<(), Error> {
     // It fails if it is set already, as in tests that run two commands in one process.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "begun: {}", typed());
-    Ok(())
 }
 
 /// Ours alone: what the libraries say is of no use to who wants to know how the rows fare.

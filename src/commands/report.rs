@@ -1,22 +1,47 @@
 //! `deskload report [RUN]`: writes the reports again, from the journal.
 
+use std::path::Path;
+
+use serde::Serialize;
+
 use crate::cli::ReportArgs;
-use crate::commands::{open_journal, pick_run};
+use crate::commands::{answer, open_journal, pick_run, require_rows};
 use crate::error::Error;
-use crate::report;
+use crate::report::summary::{self, Summary};
+use crate::report::{self, Files};
 use crate::settings::{journal_path, report_dir};
-use crate::voice::say;
+use crate::voice::{self, Form, say};
+
+/// What a program is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    folder: &'a Path,
+    failures: Option<&'a Path>,
+    in_doubt: Option<&'a Path>,
+}
 
 /// Runs it.
 pub fn run(args: &ReportArgs) -> Result<(), Error> {
-    let journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    answer(args.read.json, args.quiet, 0);
+    let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "is there", |_| true)?;
+    require_rows(&run)?;
     let files = report::write(&report_dir(args.report_dir.as_deref()), &journal, &run)?;
-    if !args.quiet {
-        for path in [files.failures, files.in_doubt].into_iter().flatten() {
-            say(&format!("written: {}", path.display()));
+    let Files { folder, failures, in_doubt, reasons } = &files;
+    match voice::form() {
+        Form::Program => {
+            let summary = summary::of(&journal, &run, reasons)?;
+            let (failures, in_doubt) = (failures.as_deref(), in_doubt.as_deref());
+            voice::tell_last("report", Told { summary, folder, failures, in_doubt });
         }
-        say(&format!("written: {}", files.folder.join("summary.json").display()));
+        Form::Person | Form::Log => {
+            for path in [failures, in_doubt].into_iter().flatten() {
+                say(&format!("written: {}", path.display()));
+            }
+            say(&format!("written: {}", folder.join("summary.json").display()));
+        }
     }
     journal.close()
 }

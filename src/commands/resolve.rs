@@ -1,7 +1,7 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
 use crate::cli::ResolveArgs;
-use crate::commands::{open_journal, pick_run};
+use crate::commands::{answer, open_journal, pick_run};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
@@ -16,6 +16,7 @@ const WANTED: &str = "has rows in doubt";
 
 /// Runs it.
 pub fn run(args: &ResolveArgs) -> Result<(), Error> {
+    answer(false, args.quiet, args.verbose);
     let mut journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
     let cut_off = |run: &Run| !run.is_finished() && run.ended_ms.is_none();
     let run = pick_run(&journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
@@ -33,20 +34,17 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         _ => Word::Skip,
     };
     let settled = journal.resolve(&run, word, args.rows.as_ref().map(|rows| rows.0.as_slice()))?;
-    if !args.quiet {
-        let became = match word {
-            Word::Applied => "applied",
-            Word::Resend => "pending",
-            Word::Skip => "skipped",
-        };
-        say(&format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)));
-        let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
-        if run.counts.pending > 0 {
-            say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
-        }
+    let became = match word {
+        Word::Applied => "applied",
+        Word::Resend => "pending",
+        Word::Skip => "skipped",
+    };
+    say(&format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)));
+    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    if run.counts.pending > 0 {
+        say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
     }
     // What no report needs any more is not kept.
-    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
     spooled::cut_down(&mut journal, &run)?;
     journal.close()
 }

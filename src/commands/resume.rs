@@ -1,7 +1,7 @@
 //! `deskload resume [RUN]`: goes on with an unfinished run, with the mapping it was started with.
 
 use crate::cli::{InDoubtChoice, ResumeArgs};
-use crate::commands::{drive, open_journal, pick_run, watched};
+use crate::commands::{drive, open_journal, pick_run, require_rows, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::journal::runs::Run;
@@ -14,6 +14,7 @@ pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let resends = args.send.safety.in_doubt == InDoubtChoice::Resend;
     let is_left = |run: &Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
     let run = pick_run(&journal, args.run, "is unfinished", is_left)?;
+    require_rows(&run)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::speak(&settings.output)?;
@@ -26,5 +27,6 @@ fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let held = drive::hold(settings, &shutdown)?;
     // Read again now that the account is held: rows may just have been put in doubt.
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
+    require_rows(&run)?;
     drive::drive(held, &run, settings, &shutdown, &super::typed())
 }

@@ -1,7 +1,7 @@
 //! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
 
 use crate::cli::ResumeArgs;
-use crate::commands::{drive, open_journal, pick_run, watched};
+use crate::commands::{drive, open_journal, pick_run, require_rows, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::journal::runs::Run;
@@ -13,7 +13,9 @@ use crate::voice::say;
 /// Runs it.
 pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
-    let run = pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0)?;
+    let run =
+        pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0 && !run.is_pruned())?;
+    require_rows(&run)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::speak(&settings.output)?;
@@ -25,6 +27,7 @@ fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(settings, &shutdown)?;
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
+    require_rows(&run)?;
     if run.counts.failed == 0 {
         say(&format!("run {} has no failed rows: nothing to retry", run.key.id));
         return Ok(());

@@ -1,28 +1,66 @@
 //! `deskload status [RUN]`: how a run stands, from the journal; it may be read while a run is under way.
 
+use console::Style;
+use serde::Serialize;
+
 use crate::cli::StatusArgs;
-use crate::commands::{open_journal, pick_run, print, source};
+use crate::commands::runs::ToldStanding;
+use crate::commands::standing::Standing;
+use crate::commands::{answer, open_journal, pick_run, print, source};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
-use crate::report::summary;
+use crate::journal::runs::Run;
+use crate::report::summary::{self, Summary};
 use crate::settings::{journal_path, state_folder};
+use crate::table;
+use crate::text::{clean, moment, thousands};
+use crate::voice::{self, Form};
+
+/// What a program is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    #[serde(flatten)]
+    standing: ToldStanding,
+}
 
 /// Runs it.
 pub fn run(args: &StatusArgs) -> Result<(), Error> {
-    let journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    answer(args.read.json, false, 0);
+    let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "is there", |_| true)?;
-    let at_work = AccountLock::is_held(&state_folder()?, &run.desk);
-    let state = match (run.is_finished(), at_work, run.ended_ms) {
-        (true, _, _) => "finished",
-        (false, true, None) => "a process is sending",
-        (false, _, Some(_)) => "stopped",
-        (false, false, None) => "cut off: what was on its way is in doubt once a command works on it",
-    };
-    let (id, desk) = (run.key.id, &run.desk);
-    print(&format!("run {id}: {} → {} for {}, {state}\n", source(&run), desk.url, desk.account_email));
-    print(&format!("{}\n", summary::table(&run)));
-    if let Some(lines) = summary::reason_lines(&summary::reasons(&journal, &run)?) {
-        print(&format!("{lines}\n"));
+    let standing = Standing::of(&run, AccountLock::is_held(&state_folder()?, &run.desk));
+    let reasons = summary::reasons(&journal, &run)?;
+    match voice::form() {
+        Form::Program => {
+            let summary = summary::of(&journal, &run, &reasons)?;
+            voice::tell_last("status", Told { summary, standing: ToldStanding::new(standing, &run) });
+        }
+        Form::Person | Form::Log => {
+            print(&table::labelled(&facts(&run, standing), table::width(&console::Term::stdout())));
+            print(&format!("{}\n", summary::table(&run, &Style::new().for_stdout())));
+            if let Some(lines) = summary::reason_lines(&reasons) {
+                print(&format!("{lines}\n"));
+            }
+        }
     }
     journal.close()
+}
+
+/// What is to be said of the run besides its rows.
+fn facts(run: &Run, standing: Standing) -> Vec<(&'static str, String)> {
+    let later = match run.throttled {
+        0 => String::new(),
+        throttled => format!(", {} told to come back later", thousands(throttled)),
+    };
+    let mut facts = vec![
+        ("run", format!("{}, {}", run.key.id, standing.sentence(run))),
+        ("input", clean(source(run))),
+        ("desk", clean(&format!("{} for {}", run.desk.url, run.desk.account_email))),
+        ("started", moment(run.started_ms)),
+    ];
+    facts.extend(run.ended_ms.map(|ended_ms| ("ended", moment(ended_ms))));
+    facts.push(("requests", format!("{}{later}", thousands(run.attempts))));
+    facts
 }

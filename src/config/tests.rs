@@ -67,7 +67,7 @@ fn a_profile_reaches_every_command_that_has_the_flag() {
     assert!(args.check.input.strict && args.check.input.map == ["staff=Assignee"]);
     let layered = parsed(FILE, &["status"]).unwrap();
     let crate::cli::Command::Status(args) = &layered.cli.command else { panic!("{layered:?}") };
-    assert_eq!(args.journal.journal.as_deref(), Some("/var/lib/deskload/journal.sqlite3".as_ref()));
+    assert_eq!(args.read.journal.journal.as_deref(), Some("/var/lib/deskload/journal.sqlite3".as_ref()));
 }
 
 #[test]

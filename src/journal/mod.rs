@@ -5,6 +5,7 @@
 //! - [`runs`]: opening and finding runs
 //! - [`spent`]: what is left of the account's budget
 //! - [`spools`]: which spool a run names, and where its rows begin
+//! - [`mod@prune`]: gives up the rows of old runs, but for those that later runs are compared with
 //! - [`settle`]: what a person's word and a restart do to rows
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
@@ -40,6 +41,7 @@ pub mod fingerprint;
 pub mod later;
 #[cfg(test)]
 mod properties;
+pub mod prune;
 pub mod reader;
 pub mod runs;
 pub mod schema;
@@ -184,6 +186,15 @@ pub fn spool_folder(journal: &Path) -> PathBuf {
     journal.with_file_name(name)
 }
 
+/// The files that the journal at `journal` consists of; its companions come and go.
+pub(crate) fn files(journal: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|ending| {
+        let mut name = OsString::from(journal);
+        name.push(ending);
+        name.into()
+    })
+}
+
 /// A link could lead the journal, and the rows' data with it, to a place that others can read. Looks without
 /// changing anything: what was named may be no journal at all.
 fn require_file(path: &Path) -> Result<(), Error> {
@@ -208,12 +219,10 @@ fn require_file(path: &Path) -> Result<(), Error> {
 /// An older umask, or a person, may have left it readable to others. Companion files take their mode from it, but
 /// those that a killed process left have their own.
 fn make_private(path: &Path) -> Result<(), Error> {
-    for ending in ["", "-wal", "-shm"] {
-        let mut name = OsString::from(path);
-        name.push(ending);
+    for name in files(path) {
         match fs::set_permissions(&name, fs::Permissions::from_mode(0o600)) {
-            Err(error) if ending.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("set the mode of the journal", Path::new(&name), &error));
+            Err(error) if name == path || error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("set the mode of the journal", &name, &error));
             }
             _ => {}
         }

@@ -145,6 +145,8 @@ pub struct Run {
     pub ended_ms: Option<i64>,
     /// What the last invocation exited with.
     pub exit_code: Option<u8>,
+    /// When its rows were given up ([`Journal::prune`]), in UNIX milliseconds; its counts are as they were then.
+    pub pruned_ms: Option<i64>,
 }
 
 impl Run {
@@ -152,6 +154,12 @@ impl Run {
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.counts.pending == 0
+    }
+
+    /// Whether its rows were given up: they can be neither reported nor sent again.
+    #[must_use]
+    pub const fn is_pruned(&self) -> bool {
+        self.pruned_ms.is_some()
     }
 
     /// `SPOOL` of its spool folder, whether or not it is still there.
@@ -163,7 +171,7 @@ impl Run {
 
 const SELECT: &str = "SELECT run.id, key_before, url, email, sha256, bytes, path, layout, mapping, \
      custom_fields, spool, cursor, rows, applied, failed, invalid, in_doubt, skipped, attempts, throttled, \
-     started_ms, ended_ms, exit_code FROM run JOIN account ON account.id = run.account";
+     started_ms, ended_ms, exit_code, pruned_ms FROM run JOIN account ON account.id = run.account";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
@@ -181,6 +189,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         started_ms: row.get("started_ms")?,
         ended_ms: row.get("ended_ms")?,
         exit_code: row.get("exit_code")?,
+        pruned_ms: row.get("pruned_ms")?,
     })
 }
 

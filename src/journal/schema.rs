@@ -115,6 +115,10 @@ const STEPS: &[&str] = &[
         wait_ms INTEGER NOT NULL
     ) STRICT;
     ",
+    "
+    -- When a run's rows were given up; what is left of them is what later runs are compared with. Its counters stay.
+    ALTER TABLE run ADD COLUMN pruned_ms INTEGER; -- UNIX time
+    ",
 ];
 
 /// The number of steps that this version knows.

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::journal::runs::{Counts, Run};
 use crate::journal::state::State;
+use crate::table;
 use crate::text::thousands;
 
 /// Of this version of the file's form.
@@ -23,6 +22,17 @@ const REASONS_MAX: usize = 50;
 #[derive(Serialize)]
 pub struct Summary<'a> {
     schema: u32,
+    #[serde(flatten)]
+    head: Head<'a>,
+    reasons: &'a [Tallied],
+    /// A run of the same path on other bytes that still has rows to send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfinished_before: Option<u64>,
+}
+
+/// What is known of a run without a look at its rows.
+#[derive(Serialize)]
+pub struct Head<'a> {
     run: u64,
     input: Input<'a>,
     desk: Desk<'a>,
@@ -32,10 +42,28 @@ pub struct Summary<'a> {
     counts: Counts,
     attempts: u64,
     throttled: u64,
-    reasons: &'a [Tallied],
-    /// A run of the same path on other bytes that still has rows to send.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unfinished_before: Option<u64>,
+}
+
+impl<'a> Head<'a> {
+    /// Of this run.
+    #[must_use]
+    pub fn of(run: &'a Run) -> Self {
+        Self {
+            run: run.key.id,
+            input: Input {
+                path: run.input.path.as_deref(),
+                sha256: &run.input.sha256,
+                rows: run.counts.rows,
+            },
+            desk: Desk { url: &run.desk.url, account_email: &run.desk.account_email },
+            started_at: rfc_3339(run.started_ms),
+            finished_at: run.ended_ms.map(rfc_3339),
+            exit_code: run.exit_code,
+            counts: run.counts,
+            attempts: run.attempts,
+            throttled: run.throttled,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -85,15 +113,7 @@ pub struct Told<'a> {
 pub fn of<'a>(journal: &Journal, run: &'a Run, reasons: &'a [Tallied]) -> Result<Summary<'a>, Error> {
     Ok(Summary {
         schema: SCHEMA,
-        run: run.key.id,
-        input: Input { path: run.input.path.as_deref(), sha256: &run.input.sha256, rows: run.counts.rows },
-        desk: Desk { url: &run.desk.url, account_email: &run.desk.account_email },
-        started_at: rfc_3339(run.started_ms),
-        finished_at: run.ended_ms.map(rfc_3339),
-        exit_code: run.exit_code,
-        counts: run.counts,
-        attempts: run.attempts,
-        throttled: run.throttled,
+        head: Head::of(run),
         reasons,
         unfinished_before: journal.older_unfinished(run)?,
     })
@@ -108,7 +128,8 @@ pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> 
     })
 }
 
-fn rfc_3339(unix_ms: i64) -> String {
+/// A moment for a program. `unix_ms` is UNIX time in milliseconds.
+pub(crate) fn rfc_3339(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms).map(|time| time.to_string()).unwrap_or_default()
 }
 
@@ -189,30 +210,26 @@ pub fn line(run: &Run) -> String {
     format!("{} of {}", told.join(", "), crate::text::rows(run.counts.rows))
 }
 
-/// How the rows stand, as a table.
+/// How the rows stand, as a table; `style` says where it is shown, which decides on colours.
 #[must_use]
-pub fn table(run: &Run) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
+pub fn table(run: &Run, style: &console::Style) -> String {
+    let mut table = table::plain(None);
     table.add_row(["rows".to_owned(), thousands(run.counts.rows)]);
     for (word, count) in outcomes(&run.counts) {
         table.add_row([word.to_owned(), thousands(count)]);
     }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let colour = |line: String| {
-        let word = line.trim_start();
-        let style = console::Style::new().for_stderr();
+    table::align_right(&mut table, 1);
+    let colour = |line: &str| {
+        let style = style.clone();
         let style = match () {
-            () if word.starts_with("applied") => style.green(),
-            () if word.starts_with("failed") || word.starts_with("invalid") => style.red(),
-            () if word.starts_with("in doubt") => style.yellow(),
+            () if line.starts_with("applied") => style.green(),
+            () if line.starts_with("failed") || line.starts_with("invalid") => style.red(),
+            () if line.starts_with("in doubt") => style.yellow(),
             () => style,
         };
         style.apply_to(line).to_string()
     };
-    let lines: Vec<String> = table.lines().map(colour).collect();
+    let lines: Vec<String> = table::lines(table).lines().map(colour).collect();
     lines.join("\n")
 }
 

@@ -3,6 +3,7 @@
 //! `crash` kills at random moments instead.
 
 mod journal;
+mod prune;
 mod report;
 mod row;
 

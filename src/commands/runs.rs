@@ -1,0 +1,125 @@
+//! `deskload runs [list]`: the journal's runs, a line each, oldest first; it may be read while a run is under way.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::ReadArgs;
+use crate::commands::standing::Standing;
+use crate::commands::{answer, open_journal, print, source};
+use crate::error::Error;
+use crate::journal::account::AccountLock;
+use crate::journal::runs::{Counts, Run};
+use crate::report::summary::{Head, rfc_3339};
+use crate::settings::{journal_path, state_folder};
+use crate::table;
+use crate::text::{clean, moment, thousands};
+use crate::voice::{self, Form};
+
+/// Of this version of what a program is told.
+const SCHEMA: u32 = 1;
+
+/// Runs `runs list`.
+pub fn list(args: &ReadArgs) -> Result<(), Error> {
+    answer(args.json, false, 0);
+    let journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    let folder = state_folder()?;
+    let standing = |run: Run| {
+        let is_held = AccountLock::is_held(&folder, &run.desk);
+        (Standing::of(&run, is_held), run)
+    };
+    let runs: Vec<(Standing, Run)> = journal.runs()?.into_iter().map(standing).collect();
+    match voice::form() {
+        Form::Program => tell(journal.path(), &runs),
+        Form::Person | Form::Log => print(&shown(&runs, table::width(&console::Term::stdout()))),
+    }
+    journal.close()
+}
+
+/// What a program is told of a run, besides its rows.
+#[derive(Serialize)]
+pub(super) struct Told<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    #[serde(flatten)]
+    standing: ToldStanding,
+}
+
+/// How a run stands, for a program.
+#[derive(Serialize)]
+pub(super) struct ToldStanding {
+    state: Standing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned_at: Option<String>,
+}
+
+impl ToldStanding {
+    pub(super) fn new(state: Standing, run: &Run) -> Self {
+        Self { state, pruned_at: run.pruned_ms.map(rfc_3339) }
+    }
+}
+
+#[derive(Serialize)]
+struct ToldRuns<'a> {
+    schema: u32,
+    journal: &'a Path,
+    runs: Vec<Told<'a>>,
+}
+
+fn tell(journal: &Path, runs: &[(Standing, Run)]) {
+    let told = |(state, run): &'_ (Standing, Run)| ToldStanding::new(*state, run);
+    let runs = runs.iter().map(|both| Told { head: Head::of(&both.1), standing: told(both) }).collect();
+    voice::tell_last("runs", ToldRuns { schema: SCHEMA, journal, runs });
+}
+
+/// A column of counts, which is left out where all are 0; how many were applied is always told.
+type Column = (&'static str, fn(&Counts) -> u64);
+
+const COLUMNS: [Column; 6] = [
+    ("applied", |counts| counts.applied),
+    ("failed", |counts| counts.failed),
+    ("invalid", |counts| counts.invalid),
+    ("in doubt", |counts| counts.in_doubt),
+    ("skipped", |counts| counts.skipped),
+    ("pending", |counts| counts.pending),
+];
+
+/// The table for a person.
+fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
+    let is_used =
+        |(word, count): &&Column| *word == "applied" || runs.iter().any(|(_, run)| count(&run.counts) > 0);
+    let columns: Vec<&Column> = COLUMNS.iter().filter(is_used).collect();
+    let several = runs.iter().any(|(_, run)| runs.first().is_some_and(|(_, first)| first.desk != run.desk));
+    let mut head = vec!["run", "started", "input"];
+    head.extend(several.then_some("account"));
+    let texts = head.len();
+    head.push("rows");
+    head.extend(columns.iter().map(|(word, _)| *word));
+    head.push("state");
+    let mut table = table::plain(width);
+    for index in texts..texts + 1 + columns.len() {
+        table::align_right(&mut table, index);
+    }
+    table.set_header(head);
+    for (standing, run) in runs {
+        let mut cells = vec![run.key.id.to_string(), moment(run.started_ms), clean(name(run))];
+        cells.extend(several.then(|| account(run)));
+        cells.push(thousands(run.counts.rows));
+        cells.extend(columns.iter().map(|(_, count)| thousands(count(&run.counts))));
+        cells.push(standing.word().to_owned());
+        table.add_row(cells);
+    }
+    table::lines(table)
+}
+
+/// The last part of the input's path, which is what people know it by.
+fn name(run: &Run) -> &str {
+    let path = source(run);
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
+}
+
+/// The account and, because one account may be at several desks, the desk's host.
+fn account(run: &Run) -> String {
+    let host = reqwest::Url::parse(&run.desk.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    clean(&format!("{} at {}", run.desk.account_email, host.unwrap_or_else(|| run.desk.url.clone())))
+}
