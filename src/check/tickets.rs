@@ -7,7 +7,7 @@ use crate::input::survey::IDENTICAL_AMONG_ROWS;
 use crate::ticket::TicketId;
 
 /// The tickets of the first rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tickets {
     seen: Vec<TicketId>,
     rows: u64,
@@ -24,6 +24,13 @@ pub struct Counted {
     pub most: Option<(TicketId, u64)>,
     /// Whether every row was looked at; if not, each figure is a lower bound.
     pub is_complete: bool,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        // As much as there may be at once: what is not written to costs nothing, and growing leaves holes behind.
+        Self { seen: Vec::with_capacity(IDENTICAL_AMONG_ROWS), rows: 0 }
+    }
 }
 
 impl Tickets {

@@ -250,10 +250,11 @@ fn array<S: Serializer>(fields: &[CustomField], serializer: S) -> Result<S::Ok, 
 
 /// What all requests have in common, but for the token.
 #[derive(Clone, Copy)]
-pub(crate) struct Common<'a> {
-    pub(crate) account_email: &'a str,
+pub struct Common<'a> {
+    /// The account.
+    pub account_email: &'a str,
     /// See [`Connection::custom_fields_as_string`].
-    pub(crate) custom_fields_as_string: bool,
+    pub custom_fields_as_string: bool,
 }
 
 /// Writes the body. The error holds no word of it.
@@ -281,7 +282,7 @@ fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> Result<Vec<
 const HIDDEN_TOKEN: &str = "(hidden)";
 
 /// The body that would be sent for an update, with something in the token's place: for people to look at.
-pub(crate) fn sample(common: Common<'_>, update: &TicketUpdate) -> Result<String, String> {
+pub fn sample(common: Common<'_>, update: &TicketUpdate) -> Result<String, String> {
     let body = render(common, HIDDEN_TOKEN, update)?;
     String::from_utf8(body).map_err(|_| "the row could not be written as JSON".to_owned())
 }

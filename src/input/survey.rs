@@ -4,7 +4,9 @@
 //! that a resume need not start at the first byte. It sends nothing and keeps no row.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+
+use foldhash::{fast, quality};
 
 use super::{Mark, Record, Records};
 use crate::error::Error;
@@ -109,8 +111,10 @@ pub fn survey_each(
 ) -> Result<Survey, Error> {
     let mut found = Survey::default();
     let mut misses = Misses::default();
-    let mut known_fields = HashSet::new();
-    let mut hashes = Vec::new();
+    let mut known_fields: HashSet<String, fast::RandomState> = HashSet::default();
+    // As much as there may be at once: what is not written to costs nothing, and growing leaves holes behind.
+    let mut hashes = Vec::with_capacity(IDENTICAL_AMONG_ROWS);
+    let hasher = quality::RandomState::default();
     let mut record = Record::new();
     while records.next(&mut record)? {
         if found.rows.is_multiple_of(MARK_EVERY_ROWS) {
@@ -142,7 +146,7 @@ pub fn survey_each(
             }
         }
         if hashes.len() < IDENTICAL_AMONG_ROWS {
-            hashes.push(hash(&update));
+            hashes.push(hash(&hasher, &update));
         }
     }
     found.identical = repeated(hashes);
@@ -176,8 +180,8 @@ fn repeated(mut hashes: Vec<u64>) -> u64 {
     (all - hashes.len()) as u64
 }
 
-fn hash(update: &TicketUpdate) -> u64 {
-    let mut hasher = DefaultHasher::new();
+fn hash(hasher: &quality::RandomState, update: &TicketUpdate) -> u64 {
+    let mut hasher = hasher.build_hasher();
     update.ticket().hash(&mut hasher);
     for (field, value) in update.changes().iter() {
         field.hash(&mut hasher);
