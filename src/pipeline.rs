@@ -118,7 +118,8 @@ struct Granted {
 
 /// A request that has come back.
 struct Landed {
-    row: Row,
+    /// In a box, so that a request under way is small enough for the allocator's quick path.
+    row: Box<Row>,
     /// It left while the desk was away.
     probe: bool,
     /// How often the token had been renewed when it left.

@@ -168,8 +168,17 @@ impl Changes {
 
     /// Whether nothing is set.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+    pub const fn is_empty(&self) -> bool {
+        let Self { email, name, phone, subject, description, staff, priority, inbox, custom_fields } = self;
+        priority.is_none()
+            && email.is_none()
+            && name.is_none()
+            && phone.is_none()
+            && subject.is_none()
+            && description.is_none()
+            && staff.is_none()
+            && inbox.is_none()
+            && custom_fields.is_empty()
     }
 }
 
@@ -203,9 +212,27 @@ impl Field<'static> {
     ];
 }
 
-impl fmt::Display for Field<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
+impl<'a> Field<'a> {
+    /// Its place in [`Field::STANDARD`]; a custom field has none.
+    #[must_use]
+    pub const fn standard_index(self) -> Option<usize> {
+        Some(match self {
+            Self::Email => 0,
+            Self::Name => 1,
+            Self::Phone => 2,
+            Self::Subject => 3,
+            Self::Description => 4,
+            Self::Staff => 5,
+            Self::Priority => 6,
+            Self::Inbox => 7,
+            Self::Custom(_) => return None,
+        })
+    }
+
+    /// The endpoint's own name; of a custom field, its id alone.
+    #[must_use]
+    pub const fn word(self) -> &'a str {
+        match self {
             Self::Email => "email",
             Self::Name => "name",
             Self::Phone => "phone",
@@ -214,9 +241,17 @@ impl fmt::Display for Field<'_> {
             Self::Staff => "staff",
             Self::Priority => "priority",
             Self::Inbox => "inbox",
-            Self::Custom(id) => return write!(f, "custom_fields.{id}"),
-        };
-        f.write_str(name)
+            Self::Custom(id) => id,
+        }
+    }
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Custom(id) => write!(f, "custom_fields.{id}"),
+            standard => f.write_str(standard.word()),
+        }
     }
 }
 
@@ -283,6 +318,14 @@ mod tests {
     fn a_priority_is_taken_without_regard_to_case() {
         assert_eq!(Priority::parse("HIGH").unwrap(), Priority::High);
         assert!(Priority::parse("urgent").unwrap_err().contains("high, normal or low"));
+    }
+
+    #[test]
+    fn a_standard_field_stands_where_it_says() {
+        for (index, field) in Field::STANDARD.into_iter().enumerate() {
+            assert_eq!(field.standard_index(), Some(index), "{field}");
+        }
+        assert_eq!(Field::Custom("CF1").standard_index(), None);
     }
 
     #[test]

@@ -128,8 +128,7 @@ impl Tally {
 
     fn of(&mut self, field: Field<'_>, line: u64) -> Option<&mut FieldTally> {
         let Field::Custom(id) = field else {
-            let index = Field::STANDARD.iter().position(|standard| *standard == field)?;
-            return self.standard.get_mut(index);
+            return self.standard.get_mut(field.standard_index()?);
         };
         let index = match self.by_id.get(id) {
             Some(index) => *index,

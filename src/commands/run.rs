@@ -129,6 +129,7 @@ impl Planner<'_> {
         }
         let taken = self.interruptible(source.take(self.input, &journal.spool_folder(), self.shutdown));
         let taken = taken.map_err(|error| locate(error, source))?;
+        taken.sync()?;
         if let Some(plan) = self.known(journal, &taken.sha256)? {
             // The bytes are those that the run was opened with, so its marks fit.
             if let Some(run) = plan.known_run().filter(|run| spooled::wants_its_input(journal, run)) {

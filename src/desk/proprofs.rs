@@ -12,8 +12,8 @@ use std::error::Error as _;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Response, Url};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::{Client, Method, Request, Response, Url};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::throttle::WaitHeaders;
@@ -67,8 +67,10 @@ pub type Renew = Arc<dyn Fn() -> Result<Token, Error> + Send + Sync>;
 pub struct ProProfs {
     client: Client,
     url: Url,
+    /// Of every request, so that none is put together anew.
+    headers: HeaderMap,
     account_email: String,
-    token: RwLock<Token>,
+    token: RwLock<Arc<Token>>,
     renew: Option<Renew>,
     timeout: Duration,
     rules: Rules,
@@ -79,7 +81,6 @@ impl ProProfs {
     /// Sets reqwest up; connects to nothing yet. `renew` is asked once if the desk refuses the token.
     pub fn new(connection: Connection, token: Token, renew: Option<Renew>) -> Result<Self, Error> {
         let mut builder = Client::builder()
-            .user_agent(concat!("deskload/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -104,8 +105,9 @@ impl ProProfs {
         Ok(Self {
             client,
             url: connection.url,
+            headers: headers(),
             account_email: connection.account_email,
-            token: RwLock::new(token),
+            token: RwLock::new(Arc::new(token)),
             renew,
             timeout: connection.timeout,
             rules: connection.rules,
@@ -113,25 +115,29 @@ impl ProProfs {
         })
     }
 
-    fn token(&self) -> Token {
+    fn token(&self) -> Arc<Token> {
         // A lock is poisoned only by a panic while writing, and the write below is one assignment.
-        self.token.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        Arc::clone(&self.token.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     async fn call(&self, body: Vec<u8>) -> Result<Reply, Trouble> {
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        let response = request.send().await.map_err(|error| trouble(&error))?;
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        *request.body_mut() = Some(body.into());
+        let response = self.client.execute(request).await.map_err(|error| trouble(&error))?;
         Ok(Reply {
             status: response.status().as_u16(),
             wait: wait_headers(response.headers()),
             body: read_body(response).await,
         })
     }
+}
+
+/// What every request has, the User-Agent among it.
+fn headers() -> HeaderMap {
+    let json = HeaderValue::from_static("application/json");
+    let agent = HeaderValue::from_static(concat!("deskload/", env!("CARGO_PKG_VERSION")));
+    HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json), (USER_AGENT, agent)])
 }
 
 impl Desk for ProProfs {
@@ -169,7 +175,7 @@ impl Desk for ProProfs {
         let token = tokio::task::spawn_blocking(move || renew())
             .await
             .map_err(|_| Error::Machine("asking for a new token ended in a bug".to_owned()))??;
-        *self.token.write().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
+        *self.token.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(token);
         Ok(true)
     }
 }
@@ -182,7 +188,7 @@ impl std::fmt::Debug for ProProfs {
 
 /// The body of a request, as the vendor's page shows it.
 #[derive(Serialize)]
-struct Request<'a> {
+struct RequestBody<'a> {
     account_email: &'a str,
     token: &'a str,
     /// A JSON number, as the page says; the reply has it as a string.
@@ -261,7 +267,7 @@ pub struct Common<'a> {
 fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> Result<Vec<u8>, String> {
     let Common { account_email, custom_fields_as_string } = common;
     let changes = update.changes();
-    let request = Request {
+    let body = RequestBody {
         account_email,
         token,
         ticket_id: update.ticket().get(),
@@ -275,7 +281,7 @@ fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> Result<Vec<
         inbox: changes.inbox.as_deref(),
         custom_fields: CustomFields { fields: &changes.custom_fields, as_string: custom_fields_as_string },
     };
-    serde_json::to_vec(&request).map_err(|_| "the row could not be written as JSON".to_owned())
+    serde_json::to_vec(&body).map_err(|_| "the row could not be written as JSON".to_owned())
 }
 
 /// What stands for the token where a request is shown.

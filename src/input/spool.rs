@@ -39,6 +39,14 @@ pub struct Taken {
     pub first: Option<u8>,
 }
 
+impl Taken {
+    /// Brings the copy to the disk, before a run may name it. One that is only read, as `check` does, need not be there.
+    pub fn sync(&self) -> Result<(), Error> {
+        let folder = self.file.path().parent().unwrap_or_else(|| self.file.path());
+        self.file.as_file().sync_all().map_err(|error| write_error(folder, &error))
+    }
+}
+
 /// Copies an input of UTF-8, or of what its byte order mark says, into a new file in `folder`.
 pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
     take_as(source, folder, None)
@@ -94,7 +102,6 @@ fn copy(
         }
         std::mem::swap(&mut chunk, &mut ahead);
     }
-    file.as_file().sync_all().map_err(|error| write_error(folder, &error))?;
     let detected = chosen.surprising.map(|name| format!("encoding {name} (detected by its byte order mark)"));
     let bom = chosen.mark > 0 || chosen.encoding.is_some();
     Ok((file, bom, first, detected.into_iter().collect()))

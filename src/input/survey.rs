@@ -114,7 +114,7 @@ pub fn survey_each(
     let mut known_fields: HashSet<String, fast::RandomState> = HashSet::default();
     // As much as there may be at once: what is not written to costs nothing, and growing leaves holes behind.
     let mut hashes = Vec::with_capacity(IDENTICAL_AMONG_ROWS);
-    let hasher = quality::RandomState::default();
+    let state = quality::RandomState::default();
     let mut record = Record::new();
     while records.next(&mut record)? {
         if found.rows.is_multiple_of(MARK_EVERY_ROWS) {
@@ -146,7 +146,7 @@ pub fn survey_each(
             }
         }
         if hashes.len() < IDENTICAL_AMONG_ROWS {
-            hashes.push(hash(&hasher, &update));
+            hashes.push(hash(&state, &update));
         }
     }
     found.identical = repeated(hashes);
@@ -180,8 +180,8 @@ fn repeated(mut hashes: Vec<u64>) -> u64 {
     (all - hashes.len()) as u64
 }
 
-fn hash(hasher: &quality::RandomState, update: &TicketUpdate) -> u64 {
-    let mut hasher = hasher.build_hasher();
+fn hash(state: &quality::RandomState, update: &TicketUpdate) -> u64 {
+    let mut hasher = state.build_hasher();
     update.ticket().hash(&mut hasher);
     for (field, value) in update.changes().iter() {
         field.hash(&mut hasher);

@@ -97,7 +97,8 @@ impl Window {
     fn count_lines(&mut self, to: usize) {
         let text = self.kept.get(self.start..to).unwrap_or_default();
         let ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let pairs = text.iter().zip(text.iter().skip(1)).filter(|pair| *pair == (&b'\r', &b'\n')).count();
+        let next = text.get(1..).unwrap_or_default();
+        let pairs = text.iter().zip(next).filter(|(one, next)| **one == b'\r' && **next == b'\n').count();
         let split_pair = self.after_cr && text.first() == Some(&b'\n');
         self.line += (ends - pairs - usize::from(split_pair)) as u64;
         self.after_cr = text.last().map_or(self.after_cr, |last| *last == b'\r');

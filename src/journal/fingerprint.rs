@@ -37,7 +37,7 @@ impl FieldBits {
     fn bit(&self, field: Field<'_>) -> Option<usize> {
         match field {
             Field::Custom(id) => self.by_id.get(id).map(|index| Field::STANDARD.len() + index),
-            standard => Field::STANDARD.iter().position(|other| *other == standard),
+            standard => standard.standard_index(),
         }
     }
 }
@@ -118,7 +118,7 @@ fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
             // No desk tells ids apart by case (see `Target::same_field`), so one field has one digest.
             hasher.update(id.to_ascii_lowercase());
         }
-        standard => hasher.update(standard.to_string()),
+        standard => hasher.update(standard.word()),
     }
     // A name holds no NUL (mapping refuses it), so name and value cannot run into each other.
     match value {

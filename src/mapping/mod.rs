@@ -177,8 +177,11 @@ impl Mapping {
             return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
         let mut draft = self.base.clone();
+        // Looked at once for the whole record; where a cell is bad, each is looked at by itself.
+        let whole = str::from_utf8(cells.as_slice()).ok();
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
-            put_cell(&mut draft, meaning, cell, &self.rules).map_err(|what| {
+            let text = whole.and_then(|whole| whole.get(cells.range(index)?));
+            put_cell(&mut draft, meaning, text.ok_or(cell), &self.rules).map_err(|what| {
                 Complaint::Row(Trouble { line, at: At::Column(index + 1, short(name)), what })
             })?;
         }
@@ -209,11 +212,18 @@ impl Mapping {
     }
 }
 
-fn put_cell(draft: &mut Draft, meaning: &Use, cell: &[u8], rules: &Rules) -> Result<(), String> {
+/// Puts a cell in: its text, or its bytes where it is not known whether they are text.
+fn put_cell(
+    draft: &mut Draft,
+    meaning: &Use,
+    cell: Result<&str, &[u8]>,
+    rules: &Rules,
+) -> Result<(), String> {
     if *meaning == Use::Ignored {
         return Ok(());
     }
-    let text = str::from_utf8(cell)
+    let text = cell
+        .or_else(str::from_utf8)
         .map_err(|_| {
             "the text is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\"), or name its encoding, in most \
              cases --encoding windows-1252"

@@ -44,7 +44,7 @@ impl Target {
             let id = id.trim();
             return (!id.is_empty()).then(|| Self::Custom(id.to_owned()));
         }
-        let standard = Field::STANDARD.into_iter().find(|field| name.eq_ignore_ascii_case(word(*field)));
+        let standard = Field::STANDARD.into_iter().find(|field| name.eq_ignore_ascii_case(field.word()));
         standard.map(Self::Standard)
     }
 
@@ -59,22 +59,7 @@ impl Target {
 
     /// Every name that has no id in it, for "did you mean".
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        [TICKET].into_iter().chain(Field::STANDARD.into_iter().map(word)).chain([CUSTOM_FIELDS])
-    }
-}
-
-/// A standard field's name, without allocating one.
-const fn word(field: Field<'static>) -> &'static str {
-    match field {
-        Field::Email => "email",
-        Field::Name => "name",
-        Field::Phone => "phone",
-        Field::Subject => "subject",
-        Field::Description => "description",
-        Field::Staff => "staff",
-        Field::Priority => "priority",
-        Field::Inbox => "inbox",
-        Field::Custom(id) => id,
+        [TICKET].into_iter().chain(Field::STANDARD.into_iter().map(Field::word)).chain([CUSTOM_FIELDS])
     }
 }
 
@@ -82,7 +67,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ticket => f.write_str(TICKET),
-            Self::Standard(field) => f.write_str(word(*field)),
+            Self::Standard(field) => f.write_str(field.word()),
             Self::CustomFields => f.write_str(CUSTOM_FIELDS),
             Self::Custom(id) => write!(f, "{CUSTOM_PREFIX}{id}"),
         }

@@ -18,7 +18,8 @@ use crate::todo::Row;
 impl<D: Desk> Pipeline<'_, D> {
     /// A request has come back: what it means for its row, its ticket and the run.
     pub(super) fn take_in(&mut self, landed: Landed) {
-        let Landed { mut row, probe, renewals, answer } = landed;
+        let Landed { row, probe, renewals, answer } = landed;
+        let mut row = *row;
         let Some(Answer { sent, verdict, latency }) = answer else {
             return self.stop(Error::Machine(format!(
                 "sending row {} ended in a bug; it is in doubt, and nothing more was sent",

@@ -49,6 +49,8 @@ impl<D: Desk> Pipeline<'_, D> {
             }
             let before = match row.turn {
                 Turn::Hold(place) => Some(place),
+                // Nearly always there is none, and nothing to be put together for the look-up.
+                _ if self.parts.doubts.is_empty() => None,
                 _ => self.parts.doubts.get(&row.fingerprint.same_update(ticket)).copied(),
             };
             if before.is_some() {
@@ -180,7 +182,7 @@ impl<D: Desk> Pipeline<'_, D> {
                 return;
             }
             let (desk, probe) = (self.parts.desk, self.parts.breaker.is_probing());
-            self.in_flight.push(request(desk, permit, row, probe, self.renewals).boxed_local());
+            self.in_flight.push(request(desk, permit, Box::new(row), probe, self.renewals).boxed_local());
         }
     }
 
@@ -191,7 +193,7 @@ impl<D: Desk> Pipeline<'_, D> {
     }
 }
 
-async fn request<D: Desk>(desk: &D, permit: Permit, row: Row, probe: bool, renewals: u32) -> Landed {
+async fn request<D: Desk>(desk: &D, permit: Permit, row: Box<Row>, probe: bool, renewals: u32) -> Landed {
     // A panic costs its permit: the row stays `sending`, and recovery finds it in doubt.
     let answer = AssertUnwindSafe(desk.send(permit, &row.update)).catch_unwind().await.ok();
     Landed { row, probe, renewals, answer }
