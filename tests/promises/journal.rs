@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 
 use deskload::error::{EXIT_DONE, EXIT_EARLY, EXIT_MACHINE, EXIT_USAGE};
 use deskload::sandbox::{Fate, Reply, When};
 use rusqlite::Connection;
 
-use crate::support::{Bench, closing_time, files, one_at_a_time};
+use crate::support::{Bench, Strace, closing_time, files, one_at_a_time};
 
 /// SQLite's own unit.
 const PAGE: usize = 4096;
@@ -91,6 +92,35 @@ fn f63_journal_is_a_symlink() {
     symlink(bench.journal(), bench.path("other")).unwrap();
     for command in [&["run", "rows.csv"][..], &["status"], &["report"], &["resolve", "--applied"]] {
         bench.run(&[command, &["--journal", "other"]].concat()).code(EXIT_MACHINE).says("symbolic link");
+    }
+    assert_eq!(bench.desk().requests, 3);
+}
+
+/// None can be mounted without rights or a server, so strace puts the number of one into what the kernel gives.
+#[test]
+fn f63_journal_on_a_network_file_system() {
+    let Some(strace) = Strace::find() else { return };
+    let bench = Bench::new();
+    fs::create_dir(bench.path("elsewhere")).unwrap();
+    // The number in its order in memory; only on a folder, where one is given; which warnings must come.
+    let rounds: [(&str, Option<&Path>, &[&str]); 3] = [
+        (
+            "69690000",
+            None,
+            &["the journal is in elsewhere, on a network file system (NFS)", "the account's lock is in"],
+        ),
+        ("424d53fe", Some(&bench.path("deskload")), &["deskload, on a network file system (SMB)"]),
+        ("53ef0000", None, &[]),
+    ];
+    for (number, on, warnings) in rounds {
+        bench.file("rows.csv", format!("ticket_id,subject\n7,{number}\n"));
+        let fault = format!("statfs:poke_exit=@arg2={number}");
+        let traced = strace.run(&bench, &fault, on, &["run", "rows.csv", "--journal", "elsewhere/journal"]);
+        assert!(traced.calls.iter().any(|call| call.contains("(INJECTED")), "{:?}", traced.calls);
+        // It is a warning: the run goes on to its end.
+        let text = traced.output.code(EXIT_DONE).stderr;
+        assert_eq!(text.matches("on a network file system").count(), warnings.len(), "{text}");
+        assert!(warnings.iter().all(|warning| text.contains(warning)), "{text}");
     }
     assert_eq!(bench.desk().requests, 3);
 }
