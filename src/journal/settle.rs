@@ -2,6 +2,8 @@
 //!
 //! Each is one transaction. Whoever calls these holds the account, so that no row here can be on its way.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::Journal;
@@ -60,14 +62,12 @@ impl Journal {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let mut settled = 0;
         for (first, last) in ranges {
-            // The keys beyond the run's own are the next run's.
-            let (low, high) = ((*first).max(1), (*last).min(run.counts.rows));
+            // The keys beyond the run's own are the next run's, and a number can be too large for a key.
+            let end = run.counts.rows;
+            let (low, high) = ((*first).clamp(1, end + 1), (*last).min(end));
             let found = in_state(&tx, run.key, State::InDoubt, low, high).map_err(&failed)?;
-            let asked = last.saturating_sub(*first).saturating_add(1);
-            if rows.is_some() && found.len() as u64 != asked {
-                let mut asked = *first..=*last;
-                let odd = asked.find(|row| !found.contains(&run.key.key(*row)));
-                let odd = odd.unwrap_or(*first);
+            let odd = missing(*first..=*last, found.iter().map(|key| run.key.row(*key)));
+            if let Some(odd) = odd.filter(|_| rows.is_some()) {
                 return Err(Error::Usage(format!(
                     "row {odd} of run {} is not in doubt, so nothing was settled; in-doubt.csv lists those that are",
                     run.key.id
@@ -140,6 +140,11 @@ fn say(tx: &Transaction<'_>, key: i64, word: Word) -> rusqlite::Result<()> {
         params![key, Reason::Resolved.as_str(), message],
     )?;
     Ok(())
+}
+
+/// The first of these rows that is not among those found, which are in order and none of them another.
+fn missing(mut asked: RangeInclusive<u64>, mut found: impl Iterator<Item = u64>) -> Option<u64> {
+    asked.find(|row| found.next() != Some(*row))
 }
 
 /// The keys of a run's rows in one of the open states, from `first` to `last`.

@@ -9,7 +9,7 @@ use super::Journal;
 use super::fingerprint::{FieldBits, Fingerprint};
 use super::runs::{DeskId, InputId, NewRun, Run};
 use super::settle::Word;
-use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State};
+use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use super::transitions::Batch;
 use crate::error::Error;
 use crate::input::{Format, Layout, Records, spool, survey};
@@ -202,6 +202,24 @@ fn setting_a_row_aside_gives_it_an_entry_and_changes_none() {
 }
 
 #[test]
+fn a_batch_is_empty_until_something_happened_to_a_row() {
+    let empty = Batch { cursor: 7, now_ms: 1, paused_ms: 5, ..Batch::default() };
+    assert!(empty.is_empty(), "a pause alone is no reason for a commit");
+    let permit = || Permit::new(&intent(1));
+    let outcome = permit().send().settle(Ending::Applied, Duration::ZERO);
+    let skipped = (intent(1), Unsent::Skipped(note(Reason::Superseded)));
+    for batch in [
+        Batch { outcomes: vec![outcome], ..Batch::default() },
+        Batch { given_back: vec![permit()], ..Batch::default() },
+        Batch { set_aside: vec![intent(1)], ..Batch::default() },
+        Batch { unsent: vec![skipped], ..Batch::default() },
+        Batch { wanted: vec![intent(1)], ..Batch::default() },
+    ] {
+        assert!(!batch.is_empty(), "{batch:?}");
+    }
+}
+
+#[test]
 fn the_cursor_never_goes_back() {
     let (_folder, mut journal, run) = opened(&csv(5));
     for (cursor, expected) in [(3, 3), (2, 3), (6, 6)] {
@@ -261,6 +279,30 @@ fn a_word_on_a_row_that_is_not_in_doubt_settles_nothing() {
         assert!(matches!(&error, Error::Usage(why) if why.contains(&named)), "{error}");
         assert_eq!(again(&journal, &run).counts.in_doubt, 2, "{ranges:?}");
     }
+}
+
+#[test]
+fn the_row_that_spoils_a_list_is_named() {
+    let (_folder, mut journal, run) = opened(&csv(6));
+    end(&mut journal, &run, &[1, 2, 4, 5, 6], &in_doubt());
+    for (range, odd) in [((0, 2), 0), ((2, 5), 3), ((3, 3), 3), ((4, 8), 7), ((7, 7), 7), ((8, u64::MAX), 8)]
+    {
+        let error = journal.resolve(&run, Word::Skip, Some(&[range])).unwrap_err().to_string();
+        assert!(error.contains(&format!("row {odd} of run 1 is not in doubt")), "{range:?}: {error}");
+    }
+    assert_counts(&journal, &run);
+}
+
+#[test]
+fn a_number_too_large_for_a_row_is_not_taken_for_another_row() {
+    let (_folder, mut journal, first) = opened(&csv(2));
+    let second = take_in(&mut journal, &csv(2));
+    end(&mut journal, &second, &[1], &in_doubt());
+    for row in [i64::MAX.unsigned_abs(), 1 << 63, u64::MAX] {
+        assert!(journal.resolve(&second, Word::Skip, Some(&[(row, row)])).is_err(), "{row}");
+        assert_eq!(state(&journal, &second, 1), Some(State::InDoubt));
+    }
+    assert_counts(&journal, &first);
 }
 
 #[test]

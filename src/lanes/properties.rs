@@ -1,6 +1,7 @@
-//! Whatever order things happen in: file order for each ticket, one row at a time, a cursor that is right.
+//! Whatever order things happen in: file order for each ticket, one row at a time, each in its turn, a cursor that is
+//! right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -10,9 +11,11 @@ use crate::todo::tests::row;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Admit { has_entry: bool },
+    Pass,
     Go,
     Done(usize),
     Again(usize),
+    Later(usize),
     Hold(usize),
     Close,
 }
@@ -20,9 +23,11 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => any::<bool>().prop_map(|has_entry| Step::Admit { has_entry }),
+        1 => Just(Step::Pass),
         6 => Just(Step::Go),
         4 => any::<usize>().prop_map(Step::Done),
         2 => any::<usize>().prop_map(Step::Again),
+        2 => any::<usize>().prop_map(Step::Later),
         1 => any::<usize>().prop_map(Step::Hold),
         1 => Just(Step::Close),
     ]
@@ -33,6 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     /// The rows of each ticket that were taken in and are neither settled nor set aside.
     tickets: BTreeMap<u64, Vec<u64>>,
+    /// Those that may go, in their turn.
+    ready: VecDeque<u64>,
     under_way: Vec<Row>,
     shut: BTreeSet<u64>,
     with_entry: BTreeSet<u64>,
@@ -58,12 +65,22 @@ fn apply(step: Step, ticket: u64, lanes: &mut Lanes, model: &mut Model) {
                 }
                 Admitted::Queued => {
                     assert!(!model.shut.contains(&ticket));
-                    model.tickets.entry(ticket).or_default().push(number);
+                    let rows = model.tickets.entry(ticket).or_default();
+                    rows.push(number);
+                    if rows.len() == 1 {
+                        model.ready.push_back(number);
+                    }
                     if has_entry {
                         model.with_entry.insert(number);
                     }
                 }
             }
+        }
+        Step::Pass => {
+            // It is settled in the batch that is asked for its cursor next.
+            model.last += 1;
+            model.with_entry.insert(model.last);
+            lanes.pass(model.last);
         }
         Step::Go => {
             let Some(row) = lanes.next_ready() else {
@@ -74,6 +91,7 @@ fn apply(step: Step, ticket: u64, lanes: &mut Lanes, model: &mut Model) {
                 assert_eq!(idle, None, "a ticket with rows and none under way has one ready");
                 return;
             };
+            assert_eq!(Some(row.number), model.ready.pop_front(), "in its turn");
             let ticket = row.update.ticket().get();
             assert_eq!(model.tickets[&ticket].first(), Some(&row.number), "file order");
             let beside = model.under_way.iter().find(|other| other.update.ticket().get() == ticket);
@@ -84,12 +102,20 @@ fn apply(step: Step, ticket: u64, lanes: &mut Lanes, model: &mut Model) {
         }
         Step::Done(index) => {
             let Some(row) = model.pick(index) else { return };
-            model.tickets.get_mut(&row.update.ticket().get()).unwrap().remove(0);
+            let rows = model.tickets.get_mut(&row.update.ticket().get()).unwrap();
+            rows.remove(0);
+            model.ready.extend(rows.first());
             lanes.done(row.update.ticket());
         }
         Step::Again(index) => {
             let Some(row) = model.pick(index) else { return };
+            model.ready.push_front(row.number);
             lanes.again(Row { has_entry: true, ..row });
+        }
+        Step::Later(index) => {
+            let Some(row) = model.pick(index) else { return };
+            model.ready.push_back(row.number);
+            lanes.later(Row { has_entry: true, ..row });
         }
         Step::Hold(index) => {
             let Some(row) = model.pick(index) else { return };
@@ -119,6 +145,7 @@ proptest! {
             apply(step, ticket, &mut lanes, &mut model);
             let hole = (1..=model.last).find(|number| !model.with_entry.contains(number));
             prop_assert_eq!(lanes.cursor(), hole.unwrap_or(model.last + 1));
+            prop_assert_eq!(lanes.ready(), model.ready.len());
             prop_assert_eq!(lanes.is_empty(), model.tickets.values().all(Vec::is_empty));
         }
         // Whatever is left comes out, and leaves nothing behind in the bounds on reading ahead.

@@ -184,6 +184,54 @@ fn what_does_not_tell_is_in_doubt() {
 }
 
 #[test]
+fn a_408_proves_nothing_whatever_its_body() {
+    for body in ["", SUCCESS, r#"{"status":"error","description":"No such ticket"}"#] {
+        let verdict = of(408, body);
+        assert!(in_doubt(&verdict) && verdict.note().unwrap().reason == Reason::ServerError, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_behind_a_status_was_lost_whatever_its_trouble_calls_itself() {
+    for trouble in [Trouble::NotConnected("x".into()), Trouble::Certificate("x".into())] {
+        let half = Reply { body: Body::CutShort(trouble), ..reply(200, "") };
+        let verdict = judge(&Ok(half));
+        assert!(lost(&verdict) && verdict.note().unwrap().reason == Reason::ConnectionLost, "{verdict:?}");
+    }
+}
+
+#[test]
+fn each_verdict_has_a_word_of_its_own_for_the_log_and_all_but_one_a_note() {
+    let lost = judge(&Err(Trouble::Timeout));
+    let certificate = judge(&Err(Trouble::Certificate("expired".into())));
+    let not_sent = judge(&Err(Trouble::NotConnected("refused".into())));
+    let authentication = format!(r#"{{"status":"error","description":"{AUTHENTICATION_TEXT}"}}"#);
+    let answered =
+        [(200, SUCCESS), (404, ""), (429, ""), (401, authentication.as_str()), (403, ""), (302, "")];
+    let verdicts: Vec<Verdict> = answered
+        .iter()
+        .map(|(status, body)| of(*status, body))
+        .chain([lost, certificate, not_sent])
+        .collect();
+    let words: Vec<&str> = verdicts.iter().map(Verdict::as_str).collect();
+    assert_eq!(
+        words,
+        [
+            "applied",
+            "failed",
+            "throttled",
+            "credentials refused",
+            "forbidden",
+            "redirected",
+            "in doubt",
+            "certificate not valid",
+            "not sent"
+        ]
+    );
+    assert!(verdicts.iter().all(|verdict| verdict.note().is_none() == (*verdict == Verdict::Applied)));
+}
+
+#[test]
 fn an_answer_that_is_lost_is_in_doubt() {
     assert!(lost(&judge(&Err(Trouble::Timeout))));
     assert!(lost(&judge(&Err(Trouble::Broken("reset".into())))));
