@@ -220,6 +220,41 @@ fn a_batch_is_empty_until_something_happened_to_a_row() {
 }
 
 #[test]
+fn a_minute_keeps_what_happened_in_it() {
+    let (_folder, mut journal, run) = opened(&csv(5));
+    let mut permits = grant(&mut journal, &run, &[1, 2, 3, 4, 5]).unwrap().into_iter();
+    let mut after = |ms, ending| permits.next().unwrap().send().settle(ending, Duration::from_millis(ms));
+    let outcomes = vec![
+        after(3, Ending::Applied),
+        after(40_000, Ending::Failed(note(Reason::Rejected))),
+        after(1, Ending::NotApplied(note(Reason::Throttled))),
+        after(3, Ending::NotApplied(note(Reason::NotSent))),
+    ];
+    let later = vec![after(3, in_doubt())];
+    for (now_ms, paused_ms, outcomes) in [
+        (5 * 60_000, 250, outcomes),
+        (6 * 60_000 - 1, 50, later),
+        (6 * 60_000, 7, vec![]),
+        (7 * 60_000, 0, vec![]),
+    ] {
+        journal.commit(run.key, &Batch { outcomes, now_ms, paused_ms, ..Batch::default() }).unwrap();
+    }
+    let mut select = journal
+        .conn
+        .prepare("SELECT minute, applied, failed, in_doubt, throttled, not_sent, paused_ms FROM minute")
+        .unwrap();
+    let numbers = |row: &rusqlite::Row<'_>| (0..7).map(|column| row.get(column)).collect();
+    let minutes: Vec<Vec<i64>> = select.query_map([], numbers).unwrap().map(Result::unwrap).collect();
+    assert_eq!(minutes, [[5, 1, 1, 1, 1, 1, 300], [6, 0, 0, 0, 0, 0, 7]]);
+    let blob: Vec<u8> =
+        journal.conn.query_row("SELECT latency FROM minute WHERE minute = 5", [], |row| row.get(0)).unwrap();
+    let latencies: Vec<u32> =
+        blob.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    // Under 2 ms, twice under 5 ms, above 30 s; what never left took no time.
+    assert_eq!(latencies, [0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
 fn the_cursor_never_goes_back() {
     let (_folder, mut journal, run) = opened(&csv(5));
     for (cursor, expected) in [(3, 3), (2, 3), (6, 6)] {
