@@ -302,3 +302,57 @@ impl Outcome {
         &self.ending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::intent;
+    use super::*;
+
+    #[test]
+    fn numbers_in_the_file_and_words_in_reports_stay_as_they_are() {
+        for (state, code, word, key) in [
+            (State::Sending, 0, "sending", "sending"),
+            (State::Applied, 1, "applied", "applied"),
+            (State::Pending, 2, "pending", "pending"),
+            (State::Failed, 3, "failed", "failed"),
+            (State::Invalid, 4, "invalid", "invalid"),
+            (State::InDoubt, 5, "in doubt", "in_doubt"),
+            (State::Skipped, 6, "skipped", "skipped"),
+        ] {
+            assert_eq!((state.code(), state.as_str(), state.key()), (code, word, key));
+            assert_eq!(State::from_code(code), Some(state));
+        }
+        assert_eq!((State::from_code(-1), State::from_code(7)), (None, None));
+        for (reason, word) in [
+            (Reason::Refused, "refused"),
+            (Reason::Rejected, "rejected"),
+            (Reason::Forbidden, "forbidden"),
+            (Reason::Redirected, "redirected"),
+            (Reason::Invalid, "invalid"),
+            (Reason::Timeout, "timeout"),
+            (Reason::ConnectionLost, "connection lost"),
+            (Reason::ServerError, "server error"),
+            (Reason::UnreadableReply, "unreadable reply"),
+            (Reason::Interrupted, "interrupted"),
+            (Reason::Throttled, "throttled"),
+            (Reason::NotSent, "not sent"),
+            (Reason::Credentials, "credentials"),
+            (Reason::Certificate, "certificate"),
+            (Reason::Resolved, "resolved"),
+            (Reason::Superseded, "superseded"),
+            (Reason::Overlapped, "overlapped"),
+        ] {
+            assert_eq!(reason.to_string(), word);
+            assert_eq!(reason.never_left(), matches!(reason, Reason::NotSent | Reason::Certificate));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_tells_its_row_its_attempt_and_its_age() {
+        let permit = Permit::new(&Intent { attempts: 2, ..intent(7) });
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!((permit.row(), permit.attempt(), permit.age()), (7, 3, Duration::from_secs(3)));
+        let outcome = permit.send().settle(Ending::Applied, Duration::ZERO);
+        assert_eq!((outcome.row(), outcome.ending()), (7, &Ending::Applied));
+    }
+}
