@@ -217,6 +217,8 @@ mod tests {
             lanes.admit(row(number, 7));
         }
         assert_eq!(number, 10_001, "one ready, ten thousand waiting");
+        lanes.next_ready().unwrap();
+        assert!(!lanes.has_room(64), "those that wait behind one under way count all the same");
         let mut lanes = Lanes::starting_at(1);
         let mut number = 0;
         while lanes.has_room(64) {
@@ -224,6 +226,16 @@ mod tests {
             lanes.admit(Row { bytes: 1 << 20, ..row(number, 7) });
         }
         assert_eq!(number, 4);
+    }
+
+    #[test]
+    fn no_more_rows_are_read_than_are_wanted_ready() {
+        let mut lanes = Lanes::starting_at(1);
+        for number in 1..=3 {
+            assert!(lanes.has_room(3));
+            lanes.admit(row(number, number));
+        }
+        assert!(!lanes.has_room(3) && lanes.has_room(4));
     }
 
     #[test]
