@@ -317,18 +317,6 @@ fn a_word_on_a_row_that_is_not_in_doubt_settles_nothing() {
 }
 
 #[test]
-fn the_row_that_spoils_a_list_is_named() {
-    let (_folder, mut journal, run) = opened(&csv(6));
-    end(&mut journal, &run, &[1, 2, 4, 5, 6], &in_doubt());
-    for (range, odd) in [((0, 2), 0), ((2, 5), 3), ((3, 3), 3), ((4, 8), 7), ((7, 7), 7), ((8, u64::MAX), 8)]
-    {
-        let error = journal.resolve(&run, Word::Skip, Some(&[range])).unwrap_err().to_string();
-        assert!(error.contains(&format!("row {odd} of run 1 is not in doubt")), "{range:?}: {error}");
-    }
-    assert_counts(&journal, &run);
-}
-
-#[test]
 fn a_number_too_large_for_a_row_is_not_taken_for_another_row() {
     let (_folder, mut journal, first) = opened(&csv(2));
     let second = take_in(&mut journal, &csv(2));
