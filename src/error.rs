@@ -5,6 +5,7 @@
 //! the token, a request's body or a type's name.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// A signal that asks to stop.
@@ -129,8 +130,32 @@ impl Error {
     }
 
     /// The machine refused something with a file.
-    pub(crate) fn file(what: &str, path: &Path, error: &std::io::Error) -> Self {
-        Self::Machine(format!("failed to {what} {}: {error}", path.display()))
+    pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Self {
+        Self::Machine(format!("failed to {what} {}: {}{}", path.display(), said(error), advice(error)))
+    }
+}
+
+/// What the system said, without its number.
+pub(crate) fn said(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// What to do about it, to be put behind it; empty where nobody knows.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "; check the path",
+        ErrorKind::PermissionDenied => "; check who owns it, and its mode",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room, then give the same command again",
+        ErrorKind::ReadOnlyFilesystem => "; its disk is mounted so that nobody can write, name another place",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "; a file is in the place of a folder, name another place"
+        }
+        ErrorKind::IsADirectory => "; it is a folder, name a file",
+        ErrorKind::FileTooLarge => "; raise the limit of how large a file may be (ulimit -f)",
+        _ => "; the system's log may say more",
     }
 }
 

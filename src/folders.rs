@@ -7,6 +7,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use rustix::fs::Access;
+use rustix::io::Errno;
+
 use crate::error::Error;
 
 /// Makes a folder, and those above it that are missing, for their owner alone; their names are on disk then.
@@ -21,6 +24,33 @@ pub(crate) fn make(folder: &Path) -> Result<(), Error> {
         .create(folder)
         .map_err(|error| Error::file("make the folder", folder, &error))?;
     missing.iter().rev().try_for_each(|made| sync(parent(made)))
+}
+
+/// Refuses a place in which a folder cannot be made, because a file is in the way or this user may not write there;
+/// `flag` names another one. Makes nothing.
+pub(crate) fn require_place(folder: &Path, flag: &str) -> Result<(), Error> {
+    let wrong = |at: &Path, why: &str| {
+        let (folder, at) = (folder.display(), at.display());
+        Error::Usage(format!(
+            "the folder {folder} cannot be used: {at} {why}; name another place with {flag}"
+        ))
+    };
+    for at in folder.ancestors() {
+        let at = if at.as_os_str().is_empty() { Path::new(".") } else { at };
+        match fs::metadata(at) {
+            Ok(found) if !found.is_dir() => return Err(wrong(at, "is no folder")),
+            Ok(_) => {
+                return match rustix::fs::access(at, Access::WRITE_OK | Access::EXEC_OK) {
+                    Err(Errno::ACCESS) => Err(wrong(at, "cannot be written by this user")),
+                    // What else may be wrong with a disk is told by whoever writes to it.
+                    _ => Ok(()),
+                };
+            }
+            // Not there, below a file, or where this user may not look: what is above it says more.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What was put into the folder, renamed in it or taken out of it is so on disk.

@@ -233,13 +233,18 @@ fn outcomes(counts: &Counts) -> String {
     parts.join(", ")
 }
 
+/// `now`, or in how long.
+fn soon(left: Duration) -> String {
+    if left < Duration::from_secs(1) { "now".to_owned() } else { format!("in {}", duration(left)) }
+}
+
 /// How fast they go, and how much longer it takes or what they wait for.
 fn speed(counts: &Counts, waiting: Waiting, pace: &Speed) -> String {
     let mut parts = vec![format!("{:.1}/s", pace.per_second(counts))];
     match waiting {
         Waiting::Paused(left) => parts.push(format!("paused {} by the desk", duration(left))),
         Waiting::Away(left) => {
-            parts.push(format!("the desk does not answer, next try in {}", duration(left)));
+            parts.push(format!("the desk does not answer, next try {}", soon(left)));
         }
         Waiting::Spent(left) => parts.push(format!("the budget is spent for {}", duration(left))),
         Waiting::Slowed(per_second) => parts.push(format!("slowed down to {}/s", rounded(per_second))),

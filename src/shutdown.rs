@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Signal};
+use crate::error::{Error, Signal, said};
 use crate::text::counted;
 use crate::voice;
 
@@ -34,7 +34,8 @@ impl Shutdown {
     pub fn listen() -> Result<Self, Error> {
         let shutdown = Self::default();
         let heard = shutdown.clone();
-        let failed = |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
+        let failed =
+            |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {}", said(&error)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let mut signals = {
             let _context = runtime.enter();
@@ -109,7 +110,8 @@ impl Shutdown {
 
 /// Turns a file size limit from a kill into an error of the write, for as long as the program runs.
 pub fn outlive_file_size_limits() -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {error}"));
+    let failed =
+        |error: std::io::Error| Error::Machine(format!("failed to listen for signals: {}", said(&error)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let _context = runtime.enter();
     // Nobody waits for it: tokio catches it from now on, and never gives the default back.

@@ -130,6 +130,25 @@ pub fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         .map(|(_, candidate)| candidate)
 }
 
+/// Names that a message lists, at most.
+const LISTED_MAX: usize = 12;
+
+/// Names in quotes, harmless and short: the first ones, and how many more there are.
+#[must_use]
+pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(LISTED_MAX) as u64;
+    let shown: Vec<String> =
+        names.take(LISTED_MAX).map(|name| format!("\"{}\"", cut_clean(name, NAME_CHARS_SHOWN))).collect();
+    match (shown.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {} more", shown.join(", "), thousands(more)),
+    }
+}
+
+/// How much of a listed name is shown.
+const NAME_CHARS_SHOWN: usize = 40;
+
 /// A count with its thousands apart, `1,234,567`, as the terminal and the messages print it.
 #[must_use]
 pub fn thousands(count: u64) -> String {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use crate::error::Error;
+use crate::error::{Error, said};
 use crate::journal::Journal;
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
 use crate::journal::later::Place;
@@ -251,7 +251,12 @@ impl Source {
                     }
                 }
             })
-            .map_err(|error| Error::Machine(format!("failed to start the spool's thread: {error}")))?;
+            .map_err(|error| {
+                Error::Machine(format!(
+                    "failed to start the spool's thread: {}; the system's log may say more",
+                    said(&error)
+                ))
+            })?;
         Ok(Self::Thread(from))
     }
 

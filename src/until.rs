@@ -24,12 +24,16 @@ pub struct Window {
 impl Window {
     /// Reads `22:00-06:00`. The error is a fragment that says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} is not a window, such as 22:00-06:00");
-        let (opens, closes) = text.split_once('-').ok_or_else(expected)?;
-        let time = |text: &str| Time::strptime("%H:%M", text.trim()).map_err(|_| expected());
+        let (opens, closes) = text
+            .split_once('-')
+            .ok_or_else(|| format!("{text:?} is not a window: it needs two times, such as 22:00-06:00"))?;
+        let time = |time: &str| {
+            Time::strptime("%H:%M", time.trim())
+                .map_err(|_| format!("{:?} is not a time of the day, such as 22:00 or 06:30", time.trim()))
+        };
         let window = Self { opens: time(opens)?, closes: time(closes)? };
         if window.opens == window.closes {
-            return Err(format!("{text:?} opens when it closes; leave it out to send at any time"));
+            return Err(format!("{text:?} closes when it opens; leave --window out to send at any time"));
         }
         Ok(window)
     }

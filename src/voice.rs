@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::progress;
 
 /// In which form.
@@ -75,12 +75,10 @@ pub fn speak_up() {
 
 /// Opens what `--log-file` names, to add to it; for its owner alone, because it names files and tickets.
 pub fn open_log(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::Usage(format!("failed to open the log file {}: {error}", path.display())))
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|error| {
+        let (said, advice) = (said(&error), advice(&error));
+        Error::Usage(format!("failed to open the log file {}: {said}{advice}", path.display()))
+    })
 }
 
 /// Tells something that is good to know.

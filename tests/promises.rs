@@ -54,6 +54,8 @@ mod known;
 mod leftovers;
 #[path = "promises/mapping.rs"]
 mod mapping;
+#[path = "promises/messages.rs"]
+mod messages;
 #[path = "promises/newer.rs"]
 mod newer;
 #[path = "promises/nginx/mod.rs"]

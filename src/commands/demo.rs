@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::DemoArgs;
-use crate::error::{EXIT_ATTENTION, EXIT_INTERRUPT, Error};
+use crate::error::{EXIT_ATTENTION, EXIT_INTERRUPT, Error, said};
 use crate::sandbox::judge::{Judgement, Word};
 use crate::sandbox::options::Latency;
 use crate::sandbox::{self, Fate, Options, Reply, Running, When};
@@ -99,7 +99,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), Error> {
 /// Starts `deskload run` as a person would, with everything in the demo's folder.
 fn start(place: &Place, desk: &Running, token: &str) -> Result<Child, Error> {
     let program = std::env::current_exe()
-        .map_err(|error| Error::Machine(format!("failed to find this program's file: {error}")))?;
+        .map_err(|error| Error::Machine(format!("failed to find this program's file: {}", said(&error))))?;
     Command::new(program)
         .args([
             "run",
@@ -121,7 +121,7 @@ fn start(place: &Place, desk: &Running, token: &str) -> Result<Child, Error> {
         .env(TOKEN_VARIABLE, token)
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|error| Error::Machine(format!("failed to start this program again: {error}")))
+        .map_err(|error| Error::Machine(format!("failed to start this program again: {}", said(&error))))
 }
 
 /// Waits until half of the rows have reached the desk, then presses Ctrl-C.
@@ -141,7 +141,7 @@ fn interrupt_halfway(child: &Child, desk: &Running) -> Result<(), Error> {
 fn expect(mut child: Child, code: u8) -> Result<(), Error> {
     let status = child
         .wait()
-        .map_err(|error| Error::Machine(format!("failed to wait for the demo's run: {error}")))?;
+        .map_err(|error| Error::Machine(format!("failed to wait for the demo's run: {}", said(&error))))?;
     if status.code() == Some(code.into()) {
         return Ok(());
     }

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::breaker::Breaker;
 use crate::commands::ending;
-use crate::error::Error;
+use crate::error::{Error, said};
+use crate::folders;
 use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::fingerprint::SameUpdate;
@@ -48,6 +49,8 @@ pub struct Held {
 /// Takes the account and opens its journal; puts in doubt what a killed process left on its way.
 pub fn hold(settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error> {
     settings.terms.bounds.check(jiff::Timestamp::now())?;
+    // Before anything is journaled or sent.
+    folders::require_place(&settings.output.report_dir, "--report-dir")?;
     let mut account = take_account(settings, shutdown)?;
     let mut journal = Journal::open(&settings.output.journal)?;
     network_disk::warn(&settings.output.journal, &settings.state_folder);
@@ -214,10 +217,12 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
     let todo = Todo::new(journal.open_again()?, run, spooled, mapping, resends)?;
     let per_second = settings.terms.pace.per_second();
     let before = journal.remembered(&run.desk)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Machine(format!("failed to start the network: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Error::Machine(format!(
+            "failed to start the network: {}; the system's log may say more",
+            said(&error)
+        ))
+    })?;
     let context = runtime.enter();
     let parts = Parts {
         desk: &settings.desk,

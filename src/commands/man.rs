@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use super::print;
 use crate::cli::{Cli, CompletionsArgs, ManArgs, ShellChoice};
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 
 /// `completions SHELL`
 pub fn completions(args: &CompletionsArgs) {
@@ -29,9 +29,9 @@ pub fn man(args: &ManArgs) -> Result<(), Error> {
         return pages(folder).map_err(|error| Error::file("write the pages to", folder, &error));
     }
     let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut text)
-        .map_err(|error| Error::Machine(format!("failed to write the page: {error}")))?;
+    clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(|error| {
+        Error::Machine(format!("failed to write the page: {}{}", said(&error), advice(&error)))
+    })?;
     print(&String::from_utf8_lossy(&text));
     Ok(())
 }

@@ -56,7 +56,7 @@ use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::settings::OutputSettings;
 use crate::shutdown;
-use crate::text::{date, thousands};
+use crate::text::{clean, date, rows, thousands};
 use crate::voice::{self, Form, Voice};
 
 /// Does what was typed.
@@ -135,21 +135,44 @@ fn pick_run(
     fits: impl Fn(&Run) -> bool,
 ) -> Result<Run, Error> {
     if let Some(id) = named {
-        return journal.run(id)?.ok_or_else(|| {
-            Error::Usage(format!("there is no run {id} in the journal {}", journal.path().display()))
-        });
+        return match journal.run(id)? {
+            Some(run) => Ok(run),
+            None => Err(no_run(journal, id)?),
+        };
     }
     let mut fitting: Vec<Run> = journal.runs()?.into_iter().filter(fits).collect();
     match (fitting.pop(), fitting.len()) {
-        (None, _) => Err(Error::Usage(format!("no run {what} in the journal {}", journal.path().display()))),
+        (None, _) => Err(none_fits(journal, what)),
         (Some(run), 0) => Ok(run),
         (Some(last), _) => {
             fitting.push(last);
-            let newest = fitting.len().saturating_sub(LISTED_MAX);
-            let lines: Vec<String> = fitting.iter().skip(newest).map(line).collect();
-            Err(Error::Usage(format!("several runs fit; name one of them:\n{}", lines.join("\n"))))
+            Err(Error::Usage(format!("several runs fit; name one of them:\n{}", lines(&fitting))))
         }
     }
+}
+
+/// A run was named that is not there.
+fn no_run(journal: &Journal, id: u64) -> Result<Error, Error> {
+    let runs = journal.runs()?;
+    let there = if runs.is_empty() {
+        "nothing has been run with it yet (--journal names another)".to_owned()
+    } else {
+        format!("name one of these:\n{}", lines(&runs))
+    };
+    Ok(Error::Usage(format!("there is no run {id} in the journal {}; {there}", journal.path().display())))
+}
+
+/// No run was named, and none is meant.
+fn none_fits(journal: &Journal, what: &str) -> Error {
+    let journal = journal.path().display();
+    Error::Usage(format!("no run {what} in the journal {journal}; deskload runs lists those that are there"))
+}
+
+/// The newest of these runs, a line each.
+fn lines(runs: &[Run]) -> String {
+    let newest = runs.len().saturating_sub(LISTED_MAX);
+    let lines: Vec<String> = runs.iter().skip(newest).map(line).collect();
+    lines.join("\n")
 }
 
 /// Refuses a run whose rows were given up: there is nothing that could be reported or sent again.
@@ -175,10 +198,10 @@ fn line(run: &Run) -> String {
         format!("{} pending", thousands(counts.pending))
     };
     format!(
-        "  {:>4}  {}  {} rows, {state}, {} failed, {} in doubt",
+        "  {:>4}  {}  {}, {state}, {} failed, {} in doubt",
         run.key.id,
-        source(run),
-        thousands(counts.rows),
+        clean(source(run)),
+        rows(counts.rows),
         thousands(counts.failed + counts.invalid),
         thousands(counts.in_doubt)
     )

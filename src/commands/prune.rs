@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::cli::PruneArgs;
 use crate::commands::{answer, now_ms, open_journal};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::prune::{Prune, Pruned};
 use crate::journal::runs::DeskId;
-use crate::journal::{Journal, files};
 use crate::settings::{journal_path, state_folder};
 use crate::shutdown::Shutdown;
 use crate::spooled;
@@ -117,10 +117,11 @@ fn give_back(journal: &Journal) {
     }
 }
 
-/// Bytes of the journal and its spools. What cannot be looked at counts nothing: it is for telling alone.
+/// Bytes of the journal and its spools, without the companions that SQLite comes and goes with. What cannot be looked
+/// at counts nothing: it is for telling alone.
 fn size(journal: &Path) -> u64 {
     let spools = fs::read_dir(crate::journal::spool_folder(journal)).into_iter().flatten().flatten();
-    let paths = files(journal).into_iter().chain(spools.map(|entry| entry.path()));
+    let paths = std::iter::once(journal.to_owned()).chain(spools.map(|entry| entry.path()));
     paths.filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
 }
 
@@ -129,7 +130,9 @@ fn in_words(done: &Pruned, args: &PruneArgs, given_back: u64) -> Vec<String> {
     let first = if args.dry_run {
         format!("would prune {what}; nothing was changed")
     } else {
-        format!("pruned {what}; {} given back", bytes(given_back))
+        let space =
+            if given_back > 0 { format!("; {} given back", bytes(given_back)) } else { String::new() };
+        format!("pruned {what}{space}")
     };
     let kept: Vec<String> = [
         (done.kept.unfinished, "unfinished (deskload resume)".to_owned()),

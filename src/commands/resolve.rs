@@ -1,7 +1,7 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
 use crate::cli::ResolveArgs;
-use crate::commands::{answer, open_journal, pick_run};
+use crate::commands::{answer, none_fits, open_journal, pick_run};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
@@ -26,7 +26,7 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     // Read again: what a killed process had on its way is in doubt only now.
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
     if args.run.is_none() && run.counts.in_doubt == 0 {
-        return Err(Error::Usage(format!("no run {WANTED} in the journal {}", journal.path().display())));
+        return Err(none_fits(&journal, WANTED));
     }
     let word = match (args.applied, args.resend) {
         (true, _) => Word::Applied,
@@ -39,7 +39,10 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         Word::Resend => "pending",
         Word::Skip => "skipped",
     };
-    say(&format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)));
+    say(&match settled {
+        0 => format!("run {} has no rows in doubt: nothing to settle", run.key.id),
+        settled => format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)),
+    });
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
     if run.counts.pending > 0 {
         say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));

@@ -8,7 +8,7 @@ use crate::commands::forecast::Forecast;
 use crate::commands::source::{Source, locate};
 use crate::commands::{check, ending, now_ms, remarks, watched};
 use crate::config::Profile;
-use crate::error::Error;
+use crate::error::{Error, said};
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
@@ -268,10 +268,9 @@ impl Planner<'_> {
             if count == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(count)) };
         voice::complain(&format!("Send {updates}? [y/N]"));
         let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|error| Error::Machine(format!("failed to read the answer: {error}")))?;
+        io::stdin().lock().read_line(&mut answer).map_err(|error| {
+            Error::Machine(format!("failed to read the answer: {}; --yes needs none", said(&error)))
+        })?;
         self.shutdown.check()?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::input::spool::Taken;
 use crate::settings::InputSettings;
 use crate::shutdown::Shutdown;
@@ -28,10 +28,13 @@ impl Source {
         if typed.as_os_str() == "-" {
             return Ok(Self::Stdin);
         }
-        let wrong = |error: io::Error| Error::Usage(format!("failed to read {}: {error}", typed.display()));
+        let wrong = |error: io::Error| unreadable(typed, &error);
         let metadata = std::fs::metadata(typed).map_err(wrong)?;
         if metadata.is_dir() {
-            return Err(Error::Usage(format!("{} is a folder; name a CSV or JSONL file", typed.display())));
+            return Err(Error::Usage(format!(
+                "the input {} is a folder; name a CSV or JSONL file",
+                typed.display()
+            )));
         }
         let path = std::path::absolute(typed).map_err(wrong)?;
         Ok(if metadata.is_file() { Self::File { path, bytes: metadata.len() } } else { Self::Stream(path) })
@@ -63,12 +66,15 @@ impl Source {
         match self.path() {
             None => Ok(Box::new(Watched(io::stdin().lock(), shutdown))),
             Some(path) => {
-                let file = File::open(path)
-                    .map_err(|error| Error::Usage(format!("failed to read {}: {error}", path.display())))?;
+                let file = File::open(path).map_err(|error| unreadable(path, &error))?;
                 Ok(Box::new(Watched(file, shutdown)))
             }
         }
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::Usage(format!("failed to read the input {}: {}{}", path.display(), said(error), advice(error)))
 }
 
 /// A reader that a signal ends.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::error::{EXIT_DONE, Error};
+use crate::error::{EXIT_DONE, Error, advice, said};
 use crate::folders;
 use crate::journal::runs::Run;
 use crate::settings::TOKEN_VARIABLE;
@@ -35,7 +35,12 @@ pub(super) fn write_metrics(path: &Path, run: &Run, last_success_ms: Option<i64>
         file.persist(path).map(drop).map_err(|error| error.error)
     };
     if let Err(error) = write() {
-        voice::complain(&format!("failed to write the metrics file {}: {error}", path.display()));
+        voice::complain(&format!(
+            "failed to write the metrics file {}: {}{}",
+            path.display(),
+            said(&error),
+            advice(&error)
+        ));
     }
 }
 
@@ -130,14 +135,14 @@ fn run_command(command: &str, exit_code: u8, error: Option<&Error>) -> Result<()
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
-        .map_err(|error| format!("could not be started: {error}"))?;
+        .map_err(|error| format!("could not be started: {}", said(&error)))?;
     // A thread of its own: a command that reads nothing must not be waited for. It ends with the pipe.
     let stdin = child.stdin.take();
     std::thread::spawn(move || {
         // It need not read it.
         let _ = stdin.map(|mut stdin| stdin.write_all(summary.as_bytes()));
     });
-    let status = wait(&mut child).map_err(|error| format!("could not be waited for: {error}"))?;
+    let status = wait(&mut child).map_err(|error| format!("could not be waited for: {}", said(&error)))?;
     match status {
         None => Err(format!("took longer than {}s and was ended", COMMAND_MAX.as_secs())),
         Some(status) if status.success() => Ok(()),

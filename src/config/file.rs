@@ -1,12 +1,13 @@
 //! The configuration file: where it is, and its text as tables whose values know their line.
 
 use std::env;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::text::{clean_whole, closest};
 
 /// Where the file is looked for, if it is not named: never in the current folder.
@@ -39,7 +40,16 @@ impl Source {
     /// Reads the file that was named, or the first that is there; `None` if none is.
     pub(super) fn find(named: Option<&Path>) -> Result<Option<Self>, Error> {
         let wrong = |path: &Path, error: std::io::Error| {
-            Error::Usage(format!("failed to read the configuration {}: {error}", path.display()))
+            let advice = match error.kind() {
+                ErrorKind::NotFound => "; name another with --config, or let deskload init write one",
+                ErrorKind::InvalidData => "; save it as UTF-8",
+                _ => advice(&error),
+            };
+            Error::Usage(format!(
+                "failed to read the configuration {}: {}{advice}",
+                path.display(),
+                said(&error)
+            ))
         };
         if let Some(path) = named {
             let text = std::fs::read_to_string(path).map_err(|error| wrong(path, error))?;
@@ -48,7 +58,7 @@ impl Source {
         for path in places() {
             match std::fs::read_to_string(&path) {
                 Ok(text) => return Ok(Some(Self { path, text })),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(wrong(&path, error)),
             }
         }
@@ -59,7 +69,8 @@ impl Source {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let line = self.line(error.span().map_or(0, |span| span.start));
             // The message alone: the whole error quotes the line, in which somebody may have put a token.
-            Error::Usage(format!("{}, line {line}: {}", self.path.display(), clean_whole(error.message())))
+            let said = clean_whole(error.message());
+            Error::Usage(format!("{}, line {line}: {said}; correct that line", self.path.display()))
         })?;
         Ok(table.into_inner())
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::decode::{self, Decoder};
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::spooled::check_space;
 
 /// How much is read at once, in bytes.
@@ -59,7 +59,9 @@ pub fn take_as(source: &mut dyn Read, folder: &Path, encoding: Option<&str>) -> 
     let copied = packing.open(&mut raw).and_then(|mut bytes| copy(&mut bytes, folder, packing, encoding));
     // What went wrong with the source itself is no fault of the input's.
     if let Some(error) = &raw.failed {
-        return Err(Error::Machine(format!("failed to read the input: {error}")));
+        return Err(Error::Machine(format!(
+            "failed to read the input: {error}; the system's log may say more"
+        )));
     }
     let (file, bom, first, mut detected) = copied?;
     detected.extend(packing.word().map(|word| format!("packed with {word} (detected)")));
@@ -158,7 +160,7 @@ impl Packing {
 
     fn broken(self, error: &io::Error) -> Error {
         let Some(word) = self.word() else {
-            return Error::Machine(format!("failed to read the input: {error}"));
+            return unreadable(error);
         };
         let what = if error.kind() == ErrorKind::UnexpectedEof { "cut short" } else { "damaged" };
         Error::Input(format!("the {word} file is {what}; get it again from where it was made"))
@@ -173,6 +175,10 @@ pub(crate) fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
     // The umask can only take rights away; it may even have taken the owner's.
     file.as_file().set_permissions(Permissions::from_mode(0o600))?;
     Ok(file)
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    Error::Machine(format!("failed to read the input: {}{}", said(error), advice(error)))
 }
 
 /// The digest (SHA-256, lower-case hex) and length of an input, without keeping it.
@@ -195,8 +201,7 @@ struct Raw<'a> {
 impl<'a> Raw<'a> {
     fn new(source: &'a mut dyn Read) -> Result<Self, Error> {
         let mut head = Vec::with_capacity(CHUNK_BYTES);
-        fill(source, &mut head)
-            .map_err(|error| Error::Machine(format!("failed to read the input: {error}")))?;
+        fill(source, &mut head).map_err(|error| unreadable(&error))?;
         let mut hasher = Sha256::new();
         hasher.update(&head);
         let count = head.len() as u64;
@@ -208,11 +213,7 @@ impl<'a> Raw<'a> {
         use std::fmt::Write as _;
         self.at = self.head.len();
         let mut chunk = vec![0; CHUNK_BYTES];
-        while self
-            .read(&mut chunk)
-            .map_err(|error| Error::Machine(format!("failed to read the input: {error}")))?
-            > 0
-        {}
+        while self.read(&mut chunk).map_err(|error| unreadable(&error))? > 0 {}
         let hex = self.hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
@@ -238,7 +239,7 @@ impl Read for Raw<'_> {
             }
             Err(error) => {
                 if error.kind() != ErrorKind::Interrupted {
-                    self.failed = Some(error.to_string());
+                    self.failed = Some(said(&error));
                 }
                 Err(error)
             }

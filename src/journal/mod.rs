@@ -81,6 +81,7 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal, creating it with mode 0600 if it is not there.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        folders::require_place(folders::parent(path), "--journal")?;
         folders::make(folders::parent(path))?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_new) => folders::sync(folders::parent(path))?,
@@ -187,7 +188,7 @@ pub fn spool_folder(journal: &Path) -> PathBuf {
 }
 
 /// The files that the journal at `journal` consists of; its companions come and go.
-pub(crate) fn files(journal: &Path) -> [PathBuf; 3] {
+fn files(journal: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|ending| {
         let mut name = OsString::from(journal);
         name.push(ending);
@@ -252,7 +253,11 @@ fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full; make room, then give the same command again",
         Some(ErrorCode::ReadOnly) => "it cannot be written; check the file system and the file's mode",
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+        Some(ErrorCode::NotADatabase) => {
+            "it is no journal, or so damaged that it cannot be told for one, and has been left as it is; name another \
+             with --journal, or restore a copy"
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged, and has been left as it is; put a copy of it aside, then restore one or name another with --journal"
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -261,7 +266,15 @@ fn explain(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::SystemIoFailure) => {
             "the disk reported an error; look at the system's log before going on"
         }
-        _ => "see the message",
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "check who owns the file and its folder, and their modes, or name another with --journal"
+        }
+        _ => "give the same command again; if it stays, report this message",
     };
-    Error::Machine(format!("failed to {what} the journal {}: {error} ({hint})", path.display()))
+    // What SQLite said, without the numbers and names of its own.
+    let said = match error {
+        rusqlite::Error::SqliteFailure(_, Some(said)) => said.clone(),
+        other => other.to_string(),
+    };
+    Error::Machine(format!("failed to {what} the journal {}: {said} ({hint})", path.display()))
 }

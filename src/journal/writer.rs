@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Journal;
 use super::runs::RunKey;
 use super::transitions::{Batch, Committed};
-use crate::error::Error;
+use crate::error::{Error, said};
 
 /// What a commit gives, once it is durable.
 pub type Reply = Result<Committed, Error>;
@@ -64,7 +64,12 @@ impl Writer {
                 }
                 journal
             })
-            .map_err(|error| Error::Machine(format!("failed to start the journal's thread: {error}")))?;
+            .map_err(|error| {
+                Error::Machine(format!(
+                    "failed to start the journal's thread: {}; the system's log may say more",
+                    said(&error)
+                ))
+            })?;
         Ok(Self::Thread { jobs, thread })
     }
 

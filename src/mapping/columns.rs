@@ -11,7 +11,7 @@ use super::spec::{normal, the_fields};
 use super::{MappingSpec, Target, short};
 use crate::error::Error;
 use crate::input::Header;
-use crate::text::closest;
+use crate::text::{closest, listed};
 use crate::ticket::TicketId;
 
 /// How our own columns begin, in every file that we write.
@@ -165,7 +165,10 @@ impl Names {
             }
             let hint = match closest(column, names.iter().map(String::as_str)) {
                 Some(close) => format!("did you mean --map {target}={}?", argument(close)),
-                None => "look at the names of the columns".to_owned(),
+                None => format!(
+                    "--map takes FIELD=COLUMN, and the columns are {}",
+                    listed(names.iter().map(String::as_str))
+                ),
             };
             return Err(Error::Input(format!(
                 "line {line}: there is no column \"{}\", which --map gives to {target}; {hint}",

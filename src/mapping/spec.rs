@@ -153,8 +153,9 @@ fn add(to: &mut BTreeMap<Target, String>, target: Target, text: String, flag: &s
 
 /// Reads `FIELD=COLUMN`. The error is a fragment that says what to write instead.
 pub fn parse_map(typed: &str) -> Result<(Target, String), String> {
-    let (field, column) =
-        typed.split_once('=').ok_or_else(|| format!("\"{}\" is not FIELD=COLUMN", short(typed)))?;
+    let (field, column) = typed
+        .split_once('=')
+        .ok_or_else(|| format!("\"{}\" is not FIELD=COLUMN, such as staff=Owner", short(typed)))?;
     let column = normal(column).into_owned();
     if column.is_empty() {
         return Err(format!("\"{}\" names no column; write FIELD=COLUMN", short(typed)));
@@ -165,8 +166,9 @@ pub fn parse_map(typed: &str) -> Result<(Target, String), String> {
 
 /// Reads `FIELD=VALUE`, and refuses a value that the field cannot have.
 pub fn parse_set(typed: &str) -> Result<(Target, String), String> {
-    let (field, value) =
-        typed.split_once('=').ok_or_else(|| format!("\"{}\" is not FIELD=VALUE", short(typed)))?;
+    let (field, value) = typed
+        .split_once('=')
+        .ok_or_else(|| format!("\"{}\" is not FIELD=VALUE, such as priority=high", short(typed)))?;
     let target = Target::parse(field).ok_or_else(|| not_a_field(field))?;
     check_set(&target, value)?;
     Ok((target, value.to_owned()))

@@ -41,7 +41,7 @@ use self::desk::{Counters, Desk};
 pub use self::faults::{Fate, Reply, Then, When};
 pub use self::judge::Judgement;
 pub use self::options::Options;
-use crate::error::Error;
+use crate::error::{Error, said};
 
 /// The path of the endpoint, as the vendor's page gives it: case-sensitive, with the closing slash.
 pub const PATH: &str = "/app/api/v1/update/ticket/";
@@ -77,7 +77,7 @@ pub fn spawn(options: Options) -> Result<Running, Error> {
     let thread = std::thread::Builder::new()
         .name("sandbox".to_owned())
         .spawn(move || bound.run(until))
-        .map_err(|error| Error::Machine(format!("failed to start the sandbox's thread: {error}")))?;
+        .map_err(|error| Error::Machine(format!("failed to start the sandbox's thread: {}", said(&error))))?;
     Ok(Running { url, counters, stop, thread: Some(thread) })
 }
 
@@ -139,7 +139,8 @@ impl Bound {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
         let refused = |error: std::io::Error| {
             Error::Usage(format!(
-                "failed to listen on {wanted}: {error}; choose another port, or 0 for a free one"
+                "failed to listen on {wanted}: {}; choose another port, or 0 for a free one",
+                said(&error)
             ))
         };
         let listener = TcpListener::bind(wanted).map_err(refused)?;
@@ -150,7 +151,8 @@ impl Bound {
     }
 
     fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let failed = |error: std::io::Error| Error::Machine(format!("failed to start the sandbox: {error}"));
+        let failed =
+            |error: std::io::Error| Error::Machine(format!("failed to start the sandbox: {}", said(&error)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener).map_err(failed)?;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Arrival, Desk};
 use super::faults::{Reply, Then};
 use super::rules;
-use crate::error::Error;
+use crate::error::{Error, said};
 
 /// The largest body that is read, in bytes; no update comes near it.
 const BODY_MAX: usize = 1 << 20;
@@ -44,7 +44,7 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(|error| {
-        Error::Machine(format!("failed to ask the sandbox's listener for its address: {error}"))
+        Error::Machine(format!("failed to ask the sandbox's listener for its address: {}", said(&error)))
     })?;
     loopback_only(address)?;
     let (failed, mut failure) = mpsc::channel(1);

@@ -11,12 +11,13 @@ use super::Known;
 use crate::cli::{DeskArgs, SendArgs};
 use crate::config::Profile;
 use crate::desk::proprofs::{self, Connection};
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 
 pub(super) fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
     let text = args.url.as_deref().or(known.0.map(|desk| desk.url.as_str())).unwrap_or(proprofs::URL);
     let wrong = |why: &str| Error::Usage(format!("--url {text:?} {why}"));
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is no address: {error}")))?;
+    let url = Url::parse(text)
+        .map_err(|_| wrong("is no address; give all of it, such as https://desk.example.com/update/"))?;
     if !url.username().is_empty() || url.password().is_some() {
         // Without the address itself: it holds a secret.
         return Err(Error::Usage("--url must not hold a user name or password; remove it".to_owned()));
@@ -27,7 +28,7 @@ pub(super) fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
         "http" => {
             Err(wrong("would send the token unencrypted; use https (plain http is for this machine alone)"))
         }
-        _ => Err(wrong("is not an https address")),
+        _ => Err(wrong("is not an https address; give one that begins with https://")),
     }
 }
 
@@ -89,13 +90,20 @@ fn proxy_for(url: &Url, proxy: &str) -> Result<reqwest::Proxy, Error> {
                 .to_owned(),
         ));
     }
-    reqwest::Proxy::all(proxy).map_err(|_| Error::Usage("--proxy is no address of a proxy".to_owned()))
+    reqwest::Proxy::all(proxy).map_err(|_| {
+        Error::Usage("--proxy is no address of a proxy, such as http://proxy.example.com:3128".to_owned())
+    })
 }
 
 fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
     let wrong = |why: String| Error::Usage(format!("--ca-file {}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let found = reqwest::Certificate::from_pem_bundle(&pem)
-        .map_err(|_| wrong("it is not a certificate in PEM form".to_owned()))?;
-    if found.is_empty() { Err(wrong("there is no certificate in it".to_owned())) } else { Ok(found) }
+    let pem = std::fs::read(path).map_err(|error| wrong(format!("{}{}", said(&error), advice(&error))))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| {
+        wrong("it is not a certificate in PEM form; name the authority's .pem file".to_owned())
+    })?;
+    if found.is_empty() {
+        Err(wrong("there is no certificate in it; name the authority's .pem file".to_owned()))
+    } else {
+        Ok(found)
+    }
 }

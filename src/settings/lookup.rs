@@ -4,13 +4,13 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::config::{LookupFrom, LookupSetting};
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::input::spool;
 use crate::input::{Body, Format, Layout, Record, Records};
 use crate::mapping::lookup::LOOKUP_ENTRIES_MAX;
 use crate::mapping::spec::check_set;
 use crate::mapping::{Lookup, MappingSpec};
-use crate::text::{clean, closest};
+use crate::text::{clean, closest, listed};
 
 /// Adds the tables to the mapping.
 pub(super) fn add(settings: &[LookupSetting], mapping: &mut MappingSpec) -> Result<(), Error> {
@@ -62,7 +62,8 @@ fn read_file(
     to: &str,
     put: &mut dyn FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut file = File::open(path).map_err(|error| format!("failed to read it: {error}"))?;
+    let mut file =
+        File::open(path).map_err(|error| format!("failed to read it: {}{}", said(&error), advice(&error)))?;
     let told = |error: Error| error.to_string();
     // As an input is read: packed or with a byte order mark, private while it is there, removed at the end.
     let taken = spool::take(&mut file, &std::env::temp_dir()).map_err(told)?;
@@ -75,7 +76,11 @@ fn read_file(
         names.iter().position(|name| is(name, wanted)).ok_or_else(|| {
             let hint = closest(wanted, names.iter().map(String::as_str))
                 .map_or_else(String::new, |close| format!("; did you mean {key} = \"{}\"?", clean(close)));
-            format!("there is no column \"{}\", which {key} names{hint}", clean(wanted))
+            let there = listed(names.iter().map(String::as_str));
+            format!(
+                "there is no column \"{}\", which {key} names{hint}; the columns are {there}",
+                clean(wanted)
+            )
         })
     };
     let (from, to) = (column("from", from)?, column("to", to)?);

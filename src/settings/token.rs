@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use crate::cli::DeskArgs;
 use crate::config::Profile;
 use crate::desk::proprofs::Renew;
-use crate::error::Error;
+use crate::error::{Error, advice, said};
 use crate::secret::{NoToken, Token};
 
 /// The variable that may hold the token. It is taken out of the environment of every child process.
@@ -101,8 +102,16 @@ fn wrong_file(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Usage(format!("the token file {}: {why}", path.display()))
 }
 
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "; put the token into it, with mode 0600, or name another file",
+        _ => advice(error),
+    };
+    wrong_file(path, format_args!("{}{advice}", said(error)))
+}
+
 fn refuse_readable(path: &Path) -> Result<(), Error> {
-    let metadata = std::fs::metadata(path).map_err(|error| wrong_file(path, error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
         return Err(wrong_file(path, "it is a folder; name the file in it that holds the token"));
     }
@@ -113,9 +122,13 @@ fn refuse_readable(path: &Path) -> Result<(), Error> {
 }
 
 fn token_from_file(path: &Path) -> Result<Token, Error> {
-    let bytes = std::fs::read(path).map_err(|error| wrong_file(path, error))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong_file(path, "it is not text"))?;
-    Token::new(text).map_err(|why| wrong_file(path, why))
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| wrong_file(path, "it is not text; put the token alone into it"))?;
+    Token::new(text).map_err(|why| match why {
+        NoToken::Blank => wrong_file(path, "it is empty; put the token into it"),
+        why @ NoToken::Control => wrong_file(path, why),
+    })
 }
 
 fn token_from_command(command: &OsStr) -> Result<Token, Error> {
@@ -127,14 +140,17 @@ fn token_from_command(command: &OsStr) -> Result<Token, Error> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| wrong(&format!("could not be started: {error}")))?;
+        .map_err(|error| wrong(&format!("could not be started: {}{}", said(&error), advice(&error))))?;
     if !output.status.success() {
-        return Err(wrong(&format!("failed ({})", output.status)));
+        return Err(wrong(&format!("failed ({}); give it by itself to see why", output.status)));
     }
-    let text = String::from_utf8(output.stdout).map_err(|_| wrong("printed something that is no text"))?;
+    let text = String::from_utf8(output.stdout)
+        .map_err(|_| wrong("printed something that is no text; it has to print the token alone"))?;
     let first = text.lines().next().unwrap_or_default().to_owned();
     Token::new(first).map_err(|why| match why {
-        NoToken::Blank => wrong("printed nothing"),
-        NoToken::Control => wrong("printed a control character, so it was not a token"),
+        NoToken::Blank => wrong("printed nothing; its first line has to be the token"),
+        NoToken::Control => {
+            wrong("printed a control character, so it was not a token; its first line has to be the token")
+        }
     })
 }

@@ -40,6 +40,15 @@ pub(crate) fn lock(journal: &Path) -> Connection {
     conn
 }
 
+/// Holds the only account of this folder, as a process at work does, until it is dropped.
+pub(crate) fn lock_account(accounts: &Path) -> fs::File {
+    let mut files = fs::read_dir(accounts).unwrap();
+    let file = fs::File::open(files.next().unwrap().unwrap().path()).unwrap();
+    assert!(files.next().is_none(), "one account");
+    file.lock().unwrap();
+    file
+}
+
 /// How the rows of the first run stand, by their numbers; those that were never admitted are not there. None are
 /// while the file is not made yet.
 pub(crate) fn states(journal: &Path) -> BTreeMap<u64, i64> {

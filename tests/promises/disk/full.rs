@@ -95,9 +95,9 @@ fn f17_disk_full_on_a_report() {
     let mut program = bench.start(&[&RUN[..], &reports].concat());
     bench.await_requests(&mut program, 3);
     disk.fill();
-    program.finish().code(EXIT_MACHINE).says("failed to write").says("No space left on device");
+    program.finish().code(EXIT_MACHINE).says("failed to write").says("no space left on device");
     assert!(!folder.join("run-1/summary.json").exists());
-    bench.run(&[&["report"], &reports[..]].concat()).code(EXIT_MACHINE).says("No space left on device");
+    bench.run(&[&["report"], &reports[..]].concat()).code(EXIT_MACHINE).says("no space left on device");
     disk.make_room();
     bench.run(&[&["report"], &reports[..]].concat()).code(EXIT_DONE);
     let failures = fs::read_to_string(folder.join("run-1/failures.csv")).unwrap();
@@ -143,7 +143,7 @@ fn f19_file_system_is_read_only() {
     let Some((bench, mut disk)) = on_a_small_disk(|_| {}) else { return };
     bench.rows(1..=3);
     disk.remount("ro");
-    bench.run(&RUN).code(EXIT_MACHINE).says("Read-only file system");
+    bench.run(&RUN).code(EXIT_MACHINE).says("read-only file system");
     disk.remount("rw");
     assert_eq!(goes_on(&bench, 3), 0);
     bench.file("rows.csv", "ticket_id,subject\n7,a\n8,b\n");
