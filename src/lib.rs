@@ -37,6 +37,7 @@ pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod contained;
 pub mod desk;
 pub mod error;
 mod folders;

@@ -82,6 +82,9 @@ mod secrets;
 mod sheets;
 #[path = "promises/signals.rs"]
 mod signals;
+#[cfg(feature = "xlsx")]
+#[path = "promises/spreadsheets.rs"]
+mod spreadsheets;
 #[path = "promises/token.rs"]
 mod token;
 #[path = "promises/watched.rs"]

@@ -25,6 +25,8 @@ pub struct Pointed {
     pub column: usize,
     /// What stands before the cell, the cell (its first line), and what stands behind it.
     pub text: [String; 3],
+    /// The line is a spreadsheet's row, and nobody can look up the character.
+    is_sheet: bool,
 }
 
 /// Reads lines of a spool.
@@ -54,11 +56,13 @@ impl Pointer {
             .and_then(|_| (&mut self.file).take(RECORD_BYTES_MAX as u64 + 2).read_to_end(&mut raw))
             .map_err(|error| Error::file("read", &self.path, &error))?;
         let span = match (self.layout.format, at) {
-            (Format::Csv, At::Column(column, _)) => cell(&raw, self.layout.delimiter, column - 1),
+            (Format::Csv | Format::Xlsx, At::Column(column, _) | At::Cell(column, _)) => {
+                cell(&raw, self.layout.delimiter, column - 1)
+            }
             (Format::Jsonl, At::Key(key)) => member(&raw, key),
             _ => None,
         };
-        Ok(pointed(&raw, mark.line, span))
+        Ok(pointed(&raw, mark.line, span, self.layout.format == Format::Xlsx))
     }
 }
 
@@ -104,7 +108,7 @@ fn member(raw: &[u8], key: &str) -> Option<Range<usize>> {
 }
 
 /// The line on which the span begins, cut; without a span, the first line as a whole.
-fn pointed(raw: &[u8], first_line: u64, span: Option<Range<usize>>) -> Pointed {
+fn pointed(raw: &[u8], first_line: u64, span: Option<Range<usize>>, is_sheet: bool) -> Pointed {
     let part = |range: Range<usize>| String::from_utf8_lossy(raw.get(range).unwrap_or_default());
     let start = span.as_ref().map_or(0, |span| span.start);
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
@@ -112,12 +116,12 @@ fn pointed(raw: &[u8], first_line: u64, span: Option<Range<usize>>) -> Pointed {
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line_end = raw.iter().skip(start).position(is_end).map_or(raw.len(), |at| start + at);
     let end = span.map_or(line_end, |span| span.end.min(line_end));
-    let breaks = before.split(|byte| *byte == b'\n').count() as u64 - 1;
+    let breaks = if is_sheet { 0 } else { before.split(|byte| *byte == b'\n').count() as u64 - 1 };
     let left = part(line_start..start);
     let column = left.chars().count() + 1;
     let kept = |range| part(range).chars().take(KEPT_CHARS_MAX).collect::<String>();
     let text = [left.into_owned(), kept(start..end), kept(end..line_end)];
-    Pointed { line: first_line + breaks, column, text: text.map(|text: String| visible(&text)) }
+    Pointed { line: first_line + breaks, column, text: text.map(|text: String| visible(&text)), is_sheet }
 }
 
 /// How a place is shown.
@@ -139,7 +143,8 @@ impl Pointed {
         let title = clean(what);
         let line = usize::try_from(self.line).unwrap_or(usize::MAX);
         let path = clean(file);
-        let snippet = Snippet::source(source.as_str()).path(path.as_str()).line_start(line);
+        let path = (!self.is_sheet).then_some(path.as_str());
+        let snippet = Snippet::source(source.as_str()).path(path).line_start(line);
         let group = Level::ERROR
             .with_name("invalid")
             .primary_title(title.as_str())

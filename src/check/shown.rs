@@ -208,7 +208,7 @@ pub(crate) fn told<'a>(
     let invalid_rows = findings.invalid.iter().map(|(invalid, pointed)| {
         let (column, name) = match &invalid.trouble.at {
             At::Row => (None, None),
-            At::Column(column, name) => (Some(*column), Some(name.as_str())),
+            At::Column(column, name) | At::Cell(column, name) => (Some(*column), Some(name.as_str())),
             At::Key(key) => (None, Some(key.as_str())),
         };
         ToldInvalid {

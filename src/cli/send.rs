@@ -35,7 +35,7 @@ pub struct RunArgs {
 /// `check`: what `run` takes besides its own flags, to see what they would do.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The rows: a CSV or JSONL file, or - for standard input
+    /// The rows: a CSV, JSONL or .xlsx file, or - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// How to read it
@@ -61,8 +61,11 @@ pub struct ResumeArgs {
 #[command(next_help_heading = "Input")]
 pub struct InputArgs {
     /// Format of the input [default: by the file's ending]
-    #[arg(long, env = "DESKLOAD_FORMAT", value_name = "csv|tsv|jsonl")]
+    #[arg(long, env = "DESKLOAD_FORMAT", value_name = "csv|tsv|jsonl|xlsx")]
     pub format: Option<Choice>,
+    /// Which sheet of a spreadsheet to read [default: the first]
+    #[arg(long, env = "DESKLOAD_SHEET", value_name = "NAME")]
+    pub sheet: Option<String>,
     /// What stands between cells: one character, or tab [default: comma, semicolon or tab, as the header shows]
     #[arg(long, env = "DESKLOAD_DELIMITER", value_name = "CHAR", value_parser = crate::input::layout::parse_delimiter)]
     pub delimiter: Option<u8>,

@@ -16,7 +16,7 @@ use crate::config::Profile;
 use crate::desk::proprofs::Common;
 use crate::error::{EXIT_DONE, Error};
 use crate::input::{Format, Layout, Records, Survey, survey_each};
-use crate::mapping::{Mapping, MappingSpec};
+use crate::mapping::{At, Mapping, MappingSpec, letters};
 use crate::settings::{CheckSettings, InputSettings};
 use crate::shutdown::Shutdown;
 use crate::table;
@@ -31,7 +31,7 @@ const LOOK_EVERY_ROWS: u64 = 4_096;
 
 /// Runs it.
 pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
-    let input = InputSettings::resolve(&args.input, profile)?;
+    let input = InputSettings::resolve(&args.input, &args.file, profile)?;
     let settings = CheckSettings::resolve(&args.send, profile)?;
     super::speak(&settings.output)?;
     let source = Source::find(&args.file)?;
@@ -168,7 +168,7 @@ impl Report<'_> {
 
     fn delimiter(&self) -> Option<char> {
         let layout = self.checked.layout;
-        (layout.format == Format::Csv).then_some(char::from(layout.delimiter))
+        layout.format.has_cells().then_some(char::from(layout.delimiter))
     }
 
     /// For a person: what is wrong first, so that the whole stands last.
@@ -179,10 +179,11 @@ impl Report<'_> {
         }
         let Checked { survey, findings, .. } = self.checked;
         let width = table::width(&console::Term::stdout());
-        let format = match self.delimiter() {
-            None => "JSONL".to_owned(),
-            Some('\t') => "CSV with tabs".to_owned(),
-            Some(delimiter) => format!("CSV with '{delimiter}'"),
+        let format = match (self.checked.layout.format, self.checked.layout.delimiter) {
+            (Format::Jsonl, _) => "JSONL".to_owned(),
+            (Format::Xlsx, _) => "a spreadsheet".to_owned(),
+            (Format::Csv, b'\t') => "CSV with tabs".to_owned(),
+            (Format::Csv, delimiter) => format!("CSV with '{}'", char::from(delimiter)),
         };
         let mut sums = vec![
             ("input", format!("{}, {format}", clean(self.name))),
@@ -216,7 +217,18 @@ impl Report<'_> {
         let width = table::width(&console::Term::stderr()).unwrap_or(table::USUAL_WIDTH);
         let look = Look { width: width.into(), colors: console::colors_enabled_stderr() };
         for (invalid, pointed) in &findings.invalid {
-            let what = format!("row {}: {}", invalid.row, invalid.trouble.what);
+            let what = match &invalid.trouble.at {
+                At::Cell(column, _) => {
+                    format!(
+                        "row {}, cell {}{}: {}",
+                        invalid.row,
+                        letters(*column),
+                        invalid.line,
+                        invalid.trouble.what
+                    )
+                }
+                _ => format!("row {}: {}", invalid.row, invalid.trouble.what),
+            };
             voice::complain(&format!("{}\n", pointed.render(&what, self.name, look)));
         }
         let more = survey.invalid - findings.invalid.len() as u64;

@@ -51,6 +51,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{ColorChoice, Command, ConfigCommand, RunsCommand};
 use crate::config::Layered;
+use crate::contained;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
@@ -101,6 +102,9 @@ fn obey(layered: &Layered) -> Result<(), Error> {
 pub fn guarded(work: impl FnOnce() -> Result<(), Error> + UnwindSafe) -> Result<(), Error> {
     // Where it was, and not what it says: that may quote a row, or worse.
     std::panic::set_hook(Box::new(|info| {
+        if contained::is_at_work() {
+            return;
+        }
         let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
         voice::complain(&format!("deskload: a bug in deskload{place}"));
     }));

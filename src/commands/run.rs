@@ -26,7 +26,7 @@ pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     if args.dry_run {
         return check::run(&args.check, profile);
     }
-    let input = InputSettings::resolve(&args.check.input, profile)?;
+    let input = InputSettings::resolve(&args.check.input, &args.check.file, profile)?;
     let settings = SendSettings::resolve(&args.check.send, Known(None), profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();

@@ -32,7 +32,7 @@ impl Source {
         let metadata = std::fs::metadata(typed).map_err(wrong)?;
         if metadata.is_dir() {
             return Err(Error::Usage(format!(
-                "the input {} is a folder; name a CSV or JSONL file",
+                "the input {} is a folder; name a CSV, JSONL or .xlsx file",
                 typed.display()
             )));
         }
@@ -58,7 +58,7 @@ impl Source {
         if let Self::File { bytes, .. } = self {
             spooled::check_space(folder, *bytes)?;
         }
-        input.take(&mut self.open(shutdown)?, folder)
+        input.take(&mut self.open(shutdown)?, self.path(), folder)
     }
 
     /// Opens it; reading ends with an error once somebody asked to stop.

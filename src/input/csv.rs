@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, Position};
 
-use super::window::Window;
-use super::{Mark, RECORD_BYTES_MAX};
+use super::window::{Lines, Window};
+use super::{Format, Layout, Mark, RECORD_BYTES_MAX};
 use crate::error::Error;
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -21,12 +21,19 @@ pub struct Header {
     line: u64,
     cells: ByteRecord,
     names: Vec<String>,
+    is_sheet: bool,
 }
 
 impl Header {
-    pub(crate) fn new(line: u64, cells: ByteRecord) -> Self {
+    pub(crate) fn new(line: u64, cells: ByteRecord, is_sheet: bool) -> Self {
         let names = cells.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-        Self { line, cells, names }
+        Self { line, cells, names, is_sheet }
+    }
+
+    /// Whether lines and columns are rows and columns of a spreadsheet.
+    #[must_use]
+    pub const fn is_sheet(&self) -> bool {
+        self.is_sheet
     }
 
     /// The line it stands on, from 1; blank lines may come before it.
@@ -57,24 +64,25 @@ pub(super) struct CsvRows {
 }
 
 impl CsvRows {
-    pub(super) fn open(path: &Path, file: File, delimiter: u8) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, file: File, layout: Layout) -> Result<Self, Error> {
+        let (delimiter, is_sheet) = (layout.delimiter, layout.format == Format::Xlsx);
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .delimiter(delimiter)
             .buffer_capacity(BUFFER_BYTES)
-            .from_reader(Window::new(file));
-        let empty = Header::new(1, ByteRecord::new());
+            .from_reader(Window::new(file, if is_sheet { Lines::Records } else { Lines::Breaks }));
+        let empty = Header::new(1, ByteRecord::new(), is_sheet);
         let mut rows = Self { path: path.to_owned(), reader, delimiter, header: empty };
         let mut cells = ByteRecord::new();
         let Some((line, _)) = rows.next(&mut cells)? else {
-            return Err(Error::Input(
-                "the input is empty; a CSV begins with a header line that names its columns, \
-                 for instance ticket_id,priority"
-                    .to_owned(),
-            ));
+            let what =
+                if is_sheet { "the sheet is empty; it begins" } else { "the input is empty; a CSV begins" };
+            return Err(Error::Input(format!(
+                "{what} with a header line that names its columns, for instance ticket_id,priority"
+            )));
         };
-        rows.header = Header::new(line, cells);
+        rows.header = Header::new(line, cells, is_sheet);
         Ok(rows)
     }
 

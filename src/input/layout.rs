@@ -16,6 +16,16 @@ pub enum Format {
     Csv,
     /// One JSON object a line.
     Jsonl,
+    /// A spreadsheet. Its copy is CSV, but a line is a row of the sheet there, whatever line breaks its cells hold.
+    Xlsx,
+}
+
+impl Format {
+    /// Whether its copy holds cells.
+    #[must_use]
+    pub const fn has_cells(self) -> bool {
+        matches!(self, Self::Csv | Self::Xlsx)
+    }
 }
 
 /// What `--format` can say.
@@ -26,6 +36,7 @@ pub enum Choice {
     Csv,
     Tsv,
     Jsonl,
+    Xlsx,
 }
 
 impl FromStr for Choice {
@@ -36,7 +47,8 @@ impl FromStr for Choice {
             "csv" => Ok(Self::Csv),
             "tsv" => Ok(Self::Tsv),
             "jsonl" | "ndjson" => Ok(Self::Jsonl),
-            _ => Err(format!("{text:?} is not a format: csv, tsv or jsonl")),
+            "xlsx" => Ok(Self::Xlsx),
+            _ => Err(format!("{text:?} is not a format: csv, tsv, jsonl or xlsx")),
         }
     }
 }
@@ -44,11 +56,11 @@ impl FromStr for Choice {
 /// How to read the spool, and how to write files that go back to the person who made the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// CSV or JSONL.
+    /// CSV, JSONL or a spreadsheet.
     pub format: Format,
     /// The byte between cells; without meaning for JSONL.
     pub delimiter: u8,
-    /// Whether the input began with a byte order mark or was not UTF-8, so that files that go back begin with one.
+    /// Whether the input began with a byte order mark or was no UTF-8 text, so that files that go back begin with one.
     /// The spool does not.
     pub bom: bool,
 }
@@ -64,18 +76,22 @@ impl Layout {
         first: Option<u8>,
         bom: bool,
     ) -> Self {
-        let choice = typed.unwrap_or_else(|| match path {
-            Some(path) => by_ending(path),
-            None if first == Some(b'{') => Choice::Jsonl,
-            None => Choice::Csv,
-        });
+        let usual = if first == Some(b'{') { Choice::Jsonl } else { Choice::Csv };
+        let choice = named(typed, path).unwrap_or(usual);
         let (format, usual) = match choice {
             Choice::Csv => (Format::Csv, b','),
             Choice::Tsv => (Format::Csv, b'\t'),
             Choice::Jsonl => (Format::Jsonl, b','),
+            Choice::Xlsx => (Format::Xlsx, b','),
         };
         Self { format, delimiter: delimiter.unwrap_or(usual), bom }
     }
+}
+
+/// What was typed, else what the ending of the path says; `None`: the first byte decides.
+#[must_use]
+pub fn named(typed: Option<Choice>, path: Option<&Path>) -> Option<Choice> {
+    typed.or_else(|| path.map(by_ending))
 }
 
 /// The delimiter that a header line shows: the one of comma, semicolon and tab that stands outside quotes. Where
@@ -127,6 +143,8 @@ fn by_ending(path: &Path) -> Choice {
     match ending.to_ascii_lowercase().as_str() {
         "jsonl" | "ndjson" => Choice::Jsonl,
         "tsv" => Choice::Tsv,
+        // The same with macros, which nobody runs here.
+        "xlsx" | "xlsm" => Choice::Xlsx,
         _ => Choice::Csv,
     }
 }

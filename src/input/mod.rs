@@ -5,6 +5,9 @@
 //! | [`layout`] | which format, which delimiter |
 //! | [`spool`] | copy the input once, digest it, unpack it, take a BOM off |
 //! | [`decode`] | other encodings to UTF-8, or an error |
+//! | `sheet` | a sheet of an `.xlsx` to CSV |
+//! | `kind` | what an input is by its first bytes, where that is not what it was taken for |
+//! | `spoiled` | cells that hold a spreadsheet's error and no value |
 //! | [`records`] | one record after the other, with its number, line and byte |
 //! | `window` | the raw bytes of the record being read; notices one that never ends |
 //! | `csv` | CSV records on top of the window, and the header |
@@ -18,8 +21,12 @@
 mod csv;
 pub mod decode;
 pub(crate) mod jsonl;
+mod kind;
 pub mod layout;
 pub mod records;
+#[cfg(feature = "xlsx")]
+mod sheet;
+pub(crate) mod spoiled;
 pub mod spool;
 pub mod survey;
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Record {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self.format {
-            Format::Csv => self.cells.as_slice().len(),
+            Format::Csv | Format::Xlsx => self.cells.as_slice().len(),
             Format::Jsonl => self.text.len(),
         }
     }
@@ -84,7 +84,7 @@ impl Record {
     #[must_use]
     pub fn body(&self) -> Body<'_> {
         match self.format {
-            Format::Csv => Body::Csv(&self.cells),
+            Format::Csv | Format::Xlsx => Body::Csv(&self.cells),
             Format::Jsonl => Body::Jsonl(&self.text),
         }
     }
@@ -125,7 +125,7 @@ impl Records {
     pub fn open(path: &Path, layout: &Layout) -> Result<Self, Error> {
         let file = File::open(path).map_err(|error| Error::file("open", path, &error))?;
         let source = match layout.format {
-            Format::Csv => Source::Csv(Box::new(CsvRows::open(path, file, layout.delimiter)?)),
+            Format::Csv | Format::Xlsx => Source::Csv(Box::new(CsvRows::open(path, file, *layout)?)),
             Format::Jsonl => Source::Jsonl(JsonlRows::open(path, file)),
         };
         Ok(Self { row: 0, source })

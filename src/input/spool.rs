@@ -1,8 +1,8 @@
 //! The input, copied once, so that neither a pipe nor an edit to the file can disturb a run.
 //!
 //! The digest is of the bytes as they came, packed and with a byte order mark: it is the input's name. The copy is
-//! unpacked UTF-8 without the mark, readable by its owner alone, and on disk before [`take`] returns. What cannot be
-//! text is refused here with the way out. A failure leaves nothing behind: the file removes itself.
+//! unpacked UTF-8 without the mark, of a spreadsheet the CSV of one sheet, readable by its owner alone, and on disk after
+//! [`Taken::sync`]. A failure leaves nothing behind: the file removes itself.
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::decode::{self, Decoder};
+use super::kind;
+#[cfg(feature = "xlsx")]
+use super::sheet;
 use crate::error::{Error, advice, said};
 use crate::spooled::check_space;
 
@@ -20,7 +23,7 @@ use crate::spooled::check_space;
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// After how many bytes the free space is looked at again while an input is unpacked, whose size nobody knows.
-const LOOK_EVERY_BYTES: u64 = 64 << 20;
+pub(super) const LOOK_EVERY_BYTES: u64 = 64 << 20;
 
 /// A fresh spool.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub struct Taken {
     pub sha256: String,
     /// How many bytes came, a byte order mark included.
     pub bytes: u64,
-    /// Whether the input began with a byte order mark or was not UTF-8: files that go back get a mark then.
+    /// Whether the input began with a byte order mark or was no UTF-8 text: files that go back get a mark then.
     pub bom: bool,
     /// What was found out about the input that nobody had said, for a person.
     pub detected: Vec<String>,
@@ -47,16 +50,30 @@ impl Taken {
     }
 }
 
-/// Copies an input of UTF-8, or of what its byte order mark says, into a new file in `folder`.
-pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
-    take_as(source, folder, None)
+/// What an input's bytes are taken for.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// Text in the encoding that was typed; `None`: UTF-8, or what a byte order mark says.
+    Text(Option<&'a str>),
+    /// An `.xlsx`: the sheet that was typed, `None`: the first; and what is to stand between the cells.
+    Sheet(Option<&'a str>, u8),
 }
 
-/// As [`take`], from the encoding that was typed.
-pub fn take_as(source: &mut dyn Read, folder: &Path, encoding: Option<&str>) -> Result<Taken, Error> {
+/// Copies an input of UTF-8, or of what its byte order mark says, into a new file in `folder`.
+pub fn take(source: &mut dyn Read, folder: &Path) -> Result<Taken, Error> {
+    take_as(source, folder, Kind::Text(None))
+}
+
+/// As [`take`], from whatever kind.
+pub fn take_as(source: &mut dyn Read, folder: &Path, kind: Kind<'_>) -> Result<Taken, Error> {
     let mut raw = Raw::new(source)?;
     let packing = Packing::of(&raw.head);
-    let copied = packing.open(&mut raw).and_then(|mut bytes| copy(&mut bytes, folder, packing, encoding));
+    let copied = match kind {
+        Kind::Text(encoding) => {
+            packing.open(&mut raw).and_then(|mut bytes| copy(&mut bytes, folder, packing, encoding))
+        }
+        Kind::Sheet(sheet, delimiter) => copy_sheet(&mut raw, folder, packing, sheet, delimiter),
+    };
     // What went wrong with the source itself is no fault of the input's.
     if let Some(error) = &raw.failed {
         return Err(Error::Machine(format!(
@@ -81,7 +98,7 @@ fn copy(
     let (mut chunk, mut ahead) = (Vec::new(), Vec::new());
     let broken = |error: io::Error| packing.broken(&error);
     fill(bytes, &mut chunk).map_err(broken)?;
-    refuse_other_kinds(&chunk)?;
+    kind::refuse_as_text(&chunk)?;
     let chosen = decode::choose(&chunk, encoding);
     chunk.drain(..chosen.mark);
     let mut decoder = chosen.encoding.map(Decoder::new);
@@ -107,6 +124,50 @@ fn copy(
     let detected = chosen.surprising.map(|name| format!("encoding {name} (detected by its byte order mark)"));
     let bom = chosen.mark > 0 || chosen.encoding.is_some();
     Ok((file, bom, first, detected.into_iter().collect()))
+}
+
+/// Copies a sheet of a workbook. Its parts lie anywhere in the file, so the file is copied first.
+#[cfg(feature = "xlsx")]
+fn copy_sheet(
+    raw: &mut Raw<'_>,
+    folder: &Path,
+    packing: Packing,
+    sheet: Option<&str>,
+    delimiter: u8,
+) -> Result<Copied, Error> {
+    let workbook = tempfile::tempfile_in(folder).map_err(|error| write_error(folder, &error))?;
+    let mut bytes = packing.open(raw)?;
+    let mut chunk = Vec::new();
+    let (mut copied, mut looked) = (0, 0);
+    loop {
+        fill(&mut bytes, &mut chunk).map_err(|error| packing.broken(&error))?;
+        if copied == 0 {
+            kind::refuse_as_sheet(&chunk)?;
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        copied += chunk.len() as u64;
+        if copied - looked >= LOOK_EVERY_BYTES {
+            looked = copied;
+            check_space(folder, LOOK_EVERY_BYTES)?;
+        }
+        (&workbook).write_all(&chunk).map_err(|error| write_error(folder, &error))?;
+    }
+    drop(bytes);
+    // Nothing is left to read; it is asked all the same, because that is where a signal shows.
+    let mut check = || raw.read(&mut []).map(|_| ());
+    let (file, told) = sheet::convert(&workbook, folder, sheet, delimiter, &mut check)?;
+    Ok((file, true, None, told))
+}
+
+#[cfg(not(feature = "xlsx"))]
+fn copy_sheet(_: &mut Raw<'_>, _: &Path, _: Packing, _: Option<&str>, _: u8) -> Result<Copied, Error> {
+    Err(Error::Input(
+        "the input is a spreadsheet (.xlsx), which this build does not read (it was made without the feature xlsx); save \
+         the sheet as CSV in UTF-8"
+            .to_owned(),
+    ))
 }
 
 /// Reads a full chunk, unless the source ends: a pipe may hand over a byte order mark in parts.
@@ -247,18 +308,7 @@ impl Read for Raw<'_> {
     }
 }
 
-/// What a spreadsheet or an archiver makes, and people pass on as if it were text.
-fn refuse_other_kinds(head: &[u8]) -> Result<(), Error> {
-    let complaint = match head {
-        [b'P', b'K', 3, 4, ..] => {
-            "the input is a ZIP file, perhaps a spreadsheet (.xlsx); save it as CSV in UTF-8"
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::Input(complaint.to_owned()))
-}
-
-fn write_error(folder: &Path, error: &std::io::Error) -> Error {
+pub(super) fn write_error(folder: &Path, error: &std::io::Error) -> Error {
     if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         return Error::Machine(format!(
             "failed to copy the input into {}: the disk is full; make room there and start again",

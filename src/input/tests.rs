@@ -85,7 +85,7 @@ fn the_format_is_what_was_typed_else_the_ending_else_the_first_byte() {
     let typed = Layout::choose(Some(Choice::Tsv), Some(b';'), None, None, true);
     assert_eq!((typed.delimiter, typed.bom), (b';', true));
     assert_eq!("NDJSON".parse(), Ok(Choice::Jsonl));
-    assert!("xml".parse::<Choice>().unwrap_err().contains("csv, tsv or jsonl"));
+    assert!("xml".parse::<Choice>().unwrap_err().contains("csv, tsv, jsonl or xlsx"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_empty_input_and_one_of_many_chunks_are_spooled() {
 fn what_is_plainly_no_utf8_text_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     for (head, hint) in
-        [(&b"\x1F\x8B\x08\0"[..], "the gzip file is cut short"), (b"PK\x03\x04", "save it as CSV")]
+        [(&b"\x1F\x8B\x08\0"[..], "the gzip file is cut short"), (b"PK\x03\x04", "the input is a ZIP file")]
     {
         let message = unusable(take(&mut &head[..], folder.path()).map(drop));
         assert!(message.contains(hint), "{message}");

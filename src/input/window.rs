@@ -10,6 +10,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{RECORD_BYTES_MAX, UTF8_BOM};
 
+/// What a line is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lines {
+    /// What a line break ends.
+    Breaks,
+    /// A record, whatever line breaks its cells hold, or a blank line: the copy of a spreadsheet is so.
+    Records,
+}
+
 /// A file, and the part of it that belongs to the current record.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -23,12 +32,13 @@ pub(super) struct Window {
     line: u64,
     /// Whether the byte before `start` was a carriage return, so that a line feed ends no further line.
     after_cr: bool,
+    lines: Lines,
     ended: bool,
     overflowed: bool,
 }
 
 impl Window {
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: File, lines: Lines) -> Self {
         Self {
             file,
             kept: Vec::new(),
@@ -36,6 +46,7 @@ impl Window {
             base: 0,
             line: 1,
             after_cr: false,
+            lines,
             ended: false,
             overflowed: false,
         }
@@ -84,7 +95,13 @@ impl Window {
     /// The current record ends at byte `end` of the file; the next begins there.
     pub(super) fn advance(&mut self, end: u64) {
         let index = self.index(end).max(self.start);
-        self.count_lines(index);
+        match self.lines {
+            Lines::Breaks => self.count_lines(index),
+            Lines::Records => {
+                self.line += u64::from(index > self.start);
+                self.start = index;
+            }
+        }
     }
 
     /// Blank lines belong to no record.
@@ -181,7 +198,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&b"x".repeat(10 << 20)).unwrap();
         file.rewind().unwrap();
-        Window::new(file)
+        Window::new(file, Lines::Breaks)
     }
 
     #[test]

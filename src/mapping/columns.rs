@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::value::RawValue;
 
 use super::spec::{normal, the_fields};
-use super::{MappingSpec, Target, short};
+use super::{MappingSpec, Target, letters, short};
 use crate::error::Error;
 use crate::input::Header;
 use crate::text::{closest, listed};
@@ -136,7 +136,11 @@ impl Names {
         self.check_map(names, line)?;
         let mut columns: Vec<(Use, String)> = Vec::with_capacity(names.len());
         for (index, (meaning, name)) in meanings.into_iter().zip(names).enumerate() {
-            let at = format!("line {line}, column {}", index + 1);
+            let at = if header.is_sheet() {
+                format!("cell {}{line}", letters(index + 1))
+            } else {
+                format!("line {line}, column {}", index + 1)
+            };
             let Some(meaning) = meaning else {
                 let others: Vec<String> = self.other_unknown(names, index).collect();
                 return Err(Error::Input(format!(

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::lookup::{Blank, Rules};
 use super::{Origin, Target, short};
+use crate::input::spoiled;
 use crate::ticket::{Changes, CustomField, CustomValue, Field, Priority, TicketId};
 
 /// What is known of a row so far.
@@ -108,7 +109,8 @@ impl Draft {
             return self.put_blank(target, rules);
         }
         if json.starts_with('"') {
-            return self.put_text(target, &string(json)?, rules);
+            let text = string(json)?;
+            return spoiled::complaint(&text).map_or_else(|| self.put_text(target, &text, rules), Err);
         }
         if is_number(json) && rules.table(target).is_some() {
             return self.put_text(target, json, rules);

@@ -34,6 +34,7 @@ pub use target::Target;
 
 use crate::error::Error;
 use crate::input::jsonl::Object;
+use crate::input::spoiled;
 use crate::input::{Body, Header, Record};
 use crate::text::clean_to;
 use crate::ticket::TicketUpdate;
@@ -86,6 +87,8 @@ pub enum At {
     Row,
     /// A cell: its column, from 1, and what that is called, made harmless.
     Column(usize, String),
+    /// The same in a spreadsheet, where people call it by letters.
+    Cell(usize, String),
     /// A member of a JSONL object: its key, made harmless.
     Key(String),
 }
@@ -96,6 +99,7 @@ impl fmt::Display for Trouble {
         match at {
             At::Row => write!(f, "line {line}: {what}"),
             At::Column(column, name) => write!(f, "line {line}, column {column} ({name}): {what}"),
+            At::Cell(column, name) => write!(f, "cell {}{line} ({name}): {what}", letters(*column)),
             At::Key(key) => write!(f, "line {line}, key \"{key}\": {what}"),
         }
     }
@@ -111,6 +115,8 @@ pub struct Mapping {
     base: Draft,
     /// What is done with texts and blanks.
     rules: Rules,
+    /// Whether the input is a spreadsheet.
+    is_sheet: bool,
 }
 
 impl Mapping {
@@ -131,7 +137,7 @@ impl Mapping {
         }
         let columns = header.map(|header| names.columns(header)).transpose()?.unwrap_or_default();
         let rules = Rules { lookup: spec.lookup.clone(), blank: spec.blank.clone() };
-        Ok(Self { names, columns, base, rules })
+        Ok(Self { names, columns, base, rules, is_sheet: header.is_some_and(Header::is_sheet) })
     }
 
     /// What a row asks for.
@@ -173,7 +179,15 @@ impl Mapping {
 
     fn cells(&self, line: u64, cells: &ByteRecord) -> Result<Draft, Complaint> {
         if cells.len() != self.columns.len() {
-            let what = ragged(cells.len(), self.columns.len());
+            let what = if self.is_sheet {
+                // Rows that are too short were filled up.
+                let (cell, last) = (letters(cells.len()), letters(self.columns.len()));
+                format!(
+                    "{cell}{line} holds something, and the header ends at {last}; name the column, or empty the cell"
+                )
+            } else {
+                ragged(cells.len(), self.columns.len())
+            };
             return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
         let mut draft = self.base.clone();
@@ -182,7 +196,8 @@ impl Mapping {
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
             let text = whole.and_then(|whole| whole.get(cells.range(index)?));
             put_cell(&mut draft, meaning, text.ok_or(cell), &self.rules).map_err(|what| {
-                Complaint::Row(Trouble { line, at: At::Column(index + 1, short(name)), what })
+                let at = if self.is_sheet { At::Cell } else { At::Column };
+                Complaint::Row(Trouble { line, at: at(index + 1, short(name)), what })
             })?;
         }
         Ok(draft)
@@ -233,7 +248,10 @@ fn put_cell(
         Use::Ignored => Ok(()),
         Use::Run => draft.put_run(text),
         Use::Row => draft.put_row(text),
-        Use::Field(target) => draft.put_text(target, text, rules),
+        Use::Field(target) => match spoiled::complaint(text) {
+            Some(what) => Err(what),
+            None => draft.put_text(target, text, rules),
+        },
     }
 }
 
@@ -257,6 +275,16 @@ fn finish(draft: Draft) -> Result<Mapped, String> {
     let update = TicketUpdate::new(ticket, draft.into_changes())
         .ok_or("the row changes nothing, every field is blank; fill one in, or take the row out")?;
     Ok(Mapped { update, origin })
+}
+
+/// A spreadsheet's name of a column, from 1: A to Z, AA and so on.
+pub(crate) fn letters(mut column: usize) -> String {
+    let mut letters = Vec::new();
+    while let Some(index) = column.checked_sub(1) {
+        letters.push(b'A' + u8::try_from(index % 26).unwrap_or_default());
+        column = index / 26;
+    }
+    letters.iter().rev().copied().map(char::from).collect()
 }
 
 fn ragged(cells: usize, columns: usize) -> String {

@@ -27,6 +27,8 @@ pub struct MappingSpec {
     pub ignore_unknown: bool,
     /// `--encoding`, by its own name; `None` is UTF-8, or what a byte order mark says.
     pub encoding: Option<String>,
+    /// `--sheet`; `None` is the first, or no spreadsheet.
+    pub sheet: Option<String>,
     /// `[profile.NAME.lookup.FIELD]`: the tables' contents, so that the run needs neither profile nor file again.
     pub lookup: BTreeMap<Target, Lookup>,
     /// `--blank FIELD=clear|error`; a field that is kept is left out.
@@ -113,6 +115,15 @@ impl MappingSpec {
         if self.encoding != other.encoding {
             let name = |spec: &Self| spec.encoding.clone().unwrap_or_else(|| "UTF-8".to_owned());
             found.push(format!("--encoding {} was {} when the run was started", name(self), name(other)));
+        }
+        let sheet = |spec: &Self| spec.sheet.as_deref().map(|name| name.trim().to_lowercase());
+        if sheet(self) != sheet(other) {
+            let name = |spec: &Self| {
+                spec.sheet
+                    .as_deref()
+                    .map_or_else(|| "the first sheet".to_owned(), |name| format!("--sheet {}", short(name)))
+            };
+            found.push(format!("{} was {} when the run was started", name(self), name(other)));
         }
         found
     }

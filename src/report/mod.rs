@@ -76,7 +76,7 @@ pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, E
     let folder = make_folder(report_dir, journal, run.key.id)?;
     sweep(&folder);
     let ending = match run.layout.format {
-        Format::Csv => "csv",
+        Format::Csv | Format::Xlsx => "csv",
         Format::Jsonl => "jsonl",
     };
     let failures = folder.join(format!("failures.{ending}"));

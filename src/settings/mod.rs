@@ -10,9 +10,9 @@ mod places;
 mod token;
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Read};
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use guards::Guards;
@@ -51,8 +51,8 @@ pub struct InputSettings {
 }
 
 impl InputSettings {
-    /// Reads what was typed, and the profile's lookup tables.
-    pub fn resolve(args: &InputArgs, profile: &Profile) -> Result<Self, Error> {
+    /// Reads what was typed for this file (`-`: standard input), and the profile's lookup tables.
+    pub fn resolve(args: &InputArgs, file: &Path, profile: &Profile) -> Result<Self, Error> {
         let mut mapping = MappingSpec { ignore_unknown: args.ignore_unknown, ..MappingSpec::default() };
         for typed in &args.map {
             mapping.add_map(typed).map_err(|why| Error::Usage(format!("--map {why}")))?;
@@ -67,17 +67,27 @@ impl InputSettings {
             mapping.add_blank(typed).map_err(|why| Error::Usage(format!("--blank {why}")))?;
         }
         lookup::add(&profile.lookup, &mut mapping)?;
-        mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
+        // What does not apply to an input does not make it another run: a profile may be for several kinds.
+        if is_sheet(args.format, file) {
+            mapping.sheet.clone_from(&args.sheet);
+        } else {
+            mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
+        }
         Ok(Self { format: args.format, delimiter: args.delimiter, mapping, strict: args.strict })
     }
 
-    /// Copies an input into `folder`, decoded as was typed or as its first bytes say.
-    pub fn take(&self, source: &mut dyn std::io::Read, folder: &std::path::Path) -> Result<Taken, Error> {
-        spool::take_as(source, folder, self.mapping.encoding.as_deref())
+    /// Copies an input into `folder`, decoded as was typed or as its first bytes say. `path` is where it has one.
+    pub fn take(&self, source: &mut dyn Read, path: Option<&Path>, folder: &Path) -> Result<Taken, Error> {
+        let kind = if named(self.format, path) == Some(Choice::Xlsx) {
+            Kind::Sheet(self.mapping.sheet.as_deref(), self.delimiter.unwrap_or(b','))
+        } else {
+            Kind::Text(self.mapping.encoding.as_deref())
+        };
+        spool::take_as(source, folder, kind)
     }
 
     /// How the copy is laid out; what was found out about it besides is added to `taken.detected`.
-    pub fn layout(&self, taken: &mut Taken, path: Option<&std::path::Path>) -> Result<Layout, Error> {
+    pub fn layout(&self, taken: &mut Taken, path: Option<&Path>) -> Result<Layout, Error> {
         let mut layout = Layout::choose(self.format, self.delimiter, path, taken.first, taken.bom);
         let is_said = self.delimiter.is_some() || layout.delimiter != b',';
         if layout.format == Format::Csv && !is_said {
@@ -89,6 +99,11 @@ impl InputSettings {
         }
         Ok(layout)
     }
+}
+
+fn is_sheet(typed: Option<Choice>, file: &Path) -> bool {
+    let path = (file.as_os_str() != "-").then_some(file);
+    named(typed, path) == Some(Choice::Xlsx)
 }
 
 /// How fast.

@@ -46,7 +46,7 @@ fn every_wrong_use_says_what_and_what_to_do() {
     wrong(&bench, &run(&["--concurrency", "0"]), &["--concurrency", "1..=1024"]);
     wrong(&bench, &run(&["--timeout", "30"]), &["--timeout", "such as 30s"]);
     wrong(&bench, &run(&["--max-failures", "some"]), &["--max-failures", "25%"]);
-    wrong(&bench, &run(&["--format", "xml"]), &["--format", "csv, tsv or jsonl"]);
+    wrong(&bench, &run(&["--format", "xml"]), &["--format", "csv, tsv, jsonl or xlsx"]);
     wrong(&bench, &run(&["--token-file", "token"]), &["others can read it", "chmod 600 token"]);
     wrong(&bench, &run(&["--token-file", "no-token"]), &["no-token", "no such file"]);
     wrong(&bench, &run(&["--token-file", "."]), &["token file .", "it is a folder"]);

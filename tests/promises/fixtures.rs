@@ -67,3 +67,10 @@ fn the_messy_export() {
 fn the_rows_of_the_demo() {
     fixture("demo.csv", 297, 3);
 }
+
+#[test]
+#[cfg(feature = "xlsx")]
+fn the_workbook_as_two_programs_write_it() {
+    fixture("tickets.xlsx", 4, 6);
+    fixture("tickets-libreoffice.xlsx", 5, 5);
+}

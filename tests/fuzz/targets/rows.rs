@@ -151,7 +151,7 @@ impl Place {
         let between = content.get(self.byte..byte).expect("rows come in order");
         let breaks = between.iter().enumerate().filter(|(index, byte)| match format {
             Format::Jsonl => **byte == b'\n',
-            Format::Csv => {
+            Format::Csv | Format::Xlsx => {
                 let is_second = *index > 0 && between.get(index - 1) == Some(&b'\r');
                 **byte == b'\r' || (**byte == b'\n' && !is_second)
             }
