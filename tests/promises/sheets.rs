@@ -1,6 +1,7 @@
 //! What spreadsheets and exports really look like: other delimiters and encodings, packed, with names for ids.
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_INPUT, EXIT_USAGE};
+use deskload::sandbox::{Fate, Reply, When};
 use flate2::write::GzEncoder;
 use std::io::Write as _;
 
@@ -137,6 +138,39 @@ fn failures_open_as_the_input_did_and_are_an_input_themselves() {
     let again = bench.run(&["run", "b.csv", "--encoding", "windows-1252"]).code(EXIT_DONE);
     again.says("encoding UTF-8 (detected by its byte order mark)");
     subject(&bench, 2, "ä;ü");
+}
+
+/// An export of a semicolon, Windows-1252 and packed: its failures open in the same program, and go the same way again.
+fn packed_failures(name: &str, pack: impl Fn(&[u8]) -> Vec<u8>) {
+    let bench = Bench::scripted([Fate::new(When::Ticket(3), Reply::status(500))]);
+    bench.file(name, pack(b"ticket_id;subject\n1;\xF6\n#2;\"\xE4;\xFC\"\n3;\xDF\n"));
+    bench
+        .run(&["run", name, "--encoding", "windows-1252"])
+        .code(EXIT_ATTENTION)
+        .says("delimiter ';' (detected)");
+    assert_eq!(bench.counts(1), [1, 0, 1, 1, 0, 0]);
+    let failures = bench.read("deskload-reports/run-1/failures.csv");
+    assert!(failures.starts_with("\u{feff}ticket_id;subject;_deskload_run;"), "{failures}");
+    assert!(failures.contains("\n#2;\"ä;ü\";1;2;invalid;"), "{failures}");
+    let in_doubt = bench.read("deskload-reports/run-1/in-doubt.csv");
+    assert!(
+        in_doubt.starts_with("\u{feff}ticket_id;") && in_doubt.contains("\n3;ß;1;3;in_doubt;"),
+        "{in_doubt}"
+    );
+    bench.file(name, pack(failures.replace("#2", "2").as_bytes()));
+    bench.run(&["run", name, "--encoding", "windows-1252"]).code(EXIT_DONE);
+    subject(&bench, 2, "ä;ü");
+}
+
+#[test]
+fn failures_of_a_gz_open_as_what_was_packed() {
+    packed_failures("a.csv.gz", gzip);
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn failures_of_a_zst_open_as_what_was_packed() {
+    packed_failures("a.csv.zst", |text| zstd::encode_all(text, 1).unwrap());
 }
 
 const PEOPLE: &str = "E-mail;Id\r\nanna@example.com;ST007-001\r\nBob@Example.com ;ST007-002\r\n\
