@@ -72,6 +72,8 @@ mod prune;
 mod rate;
 #[path = "promises/report.rs"]
 mod report;
+#[path = "promises/report_format.rs"]
+mod report_format;
 #[path = "promises/resolve.rs"]
 mod resolve;
 #[path = "promises/runs.rs"]

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use read::{PruneArgs, ReadArgs, ReportArgs, ResolveArgs, RunsArgs, RunsCommand, StatusArgs};
 pub use send::{
     CheckArgs, ColorChoice, ConfigArgs, DeskArgs, InDoubtChoice, InputArgs, JournalArgs, OutputArgs,
-    OverlapChoice, PaceArgs, ProgressChoice, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
+    OverlapChoice, PaceArgs, ProgressChoice, ReportFormat, ResumeArgs, RunArgs, SafetyArgs, SendArgs,
 };
 pub use values::{Age, Expected, Rates, Rows};
 

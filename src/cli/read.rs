@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::send::{ConfigArgs, JournalArgs};
+use super::send::{ConfigArgs, JournalArgs, ReportFormat};
 use super::values::{Age, Rows, parse_age, parse_rows};
 
 /// Which journal, and for whom the answer is.
@@ -42,6 +42,9 @@ pub struct ReportArgs {
     /// Where reports go [default: ./deskload-reports]
     #[arg(long, env = "DESKLOAD_REPORT_DIR", value_name = "FOLDER")]
     pub report_dir: Option<PathBuf>,
+    /// In which format failures and rows in doubt are written; auto: as the input
+    #[arg(long, env = "DESKLOAD_REPORT_FORMAT", default_value = "auto", value_name = "FORMAT", value_enum)]
+    pub report_format: ReportFormat,
     /// Say nothing unless something is wrong
     #[arg(long, short)]
     pub quiet: bool,

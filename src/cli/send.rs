@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::values::{Expected, Rates, parse_duration, parse_expected, parse_rates};
 use crate::breaker::MaxFailures;
-use crate::input::Choice;
+use crate::input::{Choice, Format};
 use crate::pace::Rate;
 use crate::until::Window;
 
@@ -231,6 +231,9 @@ pub struct OutputArgs {
     /// Where reports go [default: ./deskload-reports]
     #[arg(long, env = "DESKLOAD_REPORT_DIR", value_name = "FOLDER")]
     pub report_dir: Option<PathBuf>,
+    /// In which format failures and rows in doubt are written; auto: as the input
+    #[arg(long, env = "DESKLOAD_REPORT_FORMAT", default_value = "auto", value_name = "FORMAT", value_enum)]
+    pub report_format: ReportFormat,
     /// How to show progress
     #[arg(long, env = "DESKLOAD_PROGRESS", default_value = "auto", value_name = "HOW", value_enum)]
     pub progress: ProgressChoice,
@@ -300,6 +303,29 @@ pub enum ColorChoice {
     Always,
     /// Nowhere
     Never,
+}
+
+/// `--report-format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// As the input: CSV for CSV and for a spreadsheet, JSONL for JSONL
+    Auto,
+    /// CSV
+    Csv,
+    /// JSONL
+    Jsonl,
+}
+
+impl ReportFormat {
+    /// The format; `None`: the input's own.
+    #[must_use]
+    pub const fn format(self) -> Option<Format> {
+        match self {
+            Self::Auto => None,
+            Self::Csv => Some(Format::Csv),
+            Self::Jsonl => Some(Format::Jsonl),
+        }
+    }
 }
 
 /// `--progress`

@@ -14,7 +14,7 @@ use crate::journal::later::Place;
 use crate::journal::runs::Run;
 use crate::pipeline::Ended;
 use crate::report::{self, Files, summary};
-use crate::settings::SendSettings;
+use crate::settings::{OutputSettings, SendSettings};
 use crate::spooled;
 use crate::text::{date, rows, thousands};
 use crate::voice::{self, Form, say};
@@ -44,7 +44,7 @@ pub(super) fn finish(
     let written = noted
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))
-        .and_then(|run| write_reports(&settings.output.report_dir, journal, run))
+        .and_then(|run| write_reports(&settings.output, journal, run))
         .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
     let end = match (&written, end) {
         (Ok(_), end) => end,
@@ -64,11 +64,11 @@ pub(super) fn finish(
 }
 
 /// The reports; of a run whose rows were given up, those that were written then stay as they are.
-fn write_reports(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Option<Files>, Error> {
+fn write_reports(output: &OutputSettings, journal: &Journal, run: &Run) -> Result<Option<Files>, Error> {
     if run.is_pruned() {
         return Ok(None);
     }
-    report::write(report_dir, journal, run).map(Some)
+    report::write(&output.report_dir, journal, run, output.report_format).map(Some)
 }
 
 fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
@@ -163,6 +163,7 @@ impl Ending<'_> {
             ));
         }
         if let Some(files) = files {
+            files.remarks.iter().for_each(|remark| say(remark));
             for path in [&files.failures, &files.in_doubt].into_iter().flatten() {
                 say(&format!("written: {}", path.display()));
             }

@@ -28,8 +28,9 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "is there", |_| true)?;
     require_rows(&run)?;
-    let files = report::write(&report_dir(args.report_dir.as_deref()), &journal, &run)?;
-    let Files { folder, failures, in_doubt, reasons } = &files;
+    let files =
+        report::write(&report_dir(args.report_dir.as_deref()), &journal, &run, args.report_format.format())?;
+    let Files { folder, failures, in_doubt, reasons, remarks } = &files;
     match voice::form() {
         Form::Program => {
             let summary = summary::of(&journal, &run, reasons)?;
@@ -37,6 +38,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             voice::tell_last("report", Told { summary, folder, failures, in_doubt });
         }
         Form::Person | Form::Log => {
+            remarks.iter().for_each(|remark| say(remark));
             for path in [failures, in_doubt].into_iter().flatten() {
                 say(&format!("written: {}", path.display()));
             }

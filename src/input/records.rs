@@ -80,6 +80,19 @@ impl Record {
         }
     }
 
+    /// Makes it a row of CSV with these cells.
+    pub(crate) fn set_cells<'a>(&mut self, cells: impl Iterator<Item = &'a [u8]>) {
+        self.format = Format::Csv;
+        self.cells.clear();
+        cells.for_each(|cell| self.cells.push_field(cell));
+    }
+
+    /// Makes it a row of JSONL.
+    pub(crate) fn set_line(&mut self, line: &[u8]) {
+        self.format = Format::Jsonl;
+        line.clone_into(&mut self.text);
+    }
+
     /// What it holds.
     #[must_use]
     pub fn body(&self) -> Body<'_> {

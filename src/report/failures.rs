@@ -24,8 +24,8 @@ const OWN_OTHERS: [&str; 5] = [
     "_deskload_attempts",
 ];
 
-/// Where a JSONL line is kept that does not parse.
-const OWN_TEXT: &str = "_deskload_text";
+/// Where a row is kept as it was written that does not parse, or that has no other place in this format.
+pub(super) const OWN_TEXT: &str = "_deskload_text";
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl<W: Write> ResultFile<W> {
         let mut builder = csv::WriterBuilder::new();
         builder.flexible(true).delimiter(layout.delimiter);
         let names = header.map(Header::names).unwrap_or_default();
-        let kept: Vec<bool> = names.iter().map(|name| !is_own(name)).collect();
+        let kept: Vec<bool> = names.iter().map(|name| !is_own(name) || name == OWN_TEXT).collect();
         let mut cells = ByteRecord::new();
         for (cell, _) in header.iter().flat_map(|header| header.cells()).zip(&kept).filter(|(_, kept)| **kept)
         {

@@ -3,6 +3,7 @@
 //! | Module | Its one job |
 //! |---|---|
 //! | [`failures`] | the rows that need a person, in a form that is a valid input again |
+//! | `rewrite` | these rows in the other format, where they ask for the same there |
 //! | [`summary`] | `summary.json`, and the table on standard error |
 //!
 //! Each file is written whole under another name and then put in place, so that a kill leaves the old one or the
@@ -10,6 +11,7 @@
 //! `deskload report` writes them again.
 
 pub mod failures;
+mod rewrite;
 pub mod summary;
 
 use std::fs;
@@ -21,12 +23,13 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::folders;
-use crate::input::Format;
+use crate::input::{Format, Layout, Record};
 use crate::journal::Journal;
 use crate::journal::runs::Run;
 use crate::journal::state::State;
 use crate::spooled::Spooled;
 use failures::{Added, ResultFile};
+use rewrite::{Keys, Rewrite};
 
 /// Names the journal that a folder of reports belongs to.
 const OWNER: &str = ".journal";
@@ -47,6 +50,8 @@ pub struct Files {
     pub in_doubt: Option<PathBuf>,
     /// Why rows are failed, invalid or in doubt, as the summary says it.
     pub reasons: Vec<summary::Tallied>,
+    /// What a person should know of the files.
+    pub remarks: Vec<String>,
 }
 
 /// Makes the folder of a run's reports, and refuses one that belongs to another journal: its run of the same
@@ -71,27 +76,25 @@ pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<Pat
     }
 }
 
-/// Writes every report of a run.
-pub fn write(report_dir: &Path, journal: &Journal, run: &Run) -> Result<Files, Error> {
+/// Writes every report of a run, its rows in this format; `None`: in the input's own.
+pub fn write(
+    report_dir: &Path,
+    journal: &Journal,
+    run: &Run,
+    format: Option<Format>,
+) -> Result<Files, Error> {
     let folder = make_folder(report_dir, journal, run.key.id)?;
     sweep(&folder);
-    let ending = match run.layout.format {
-        Format::Csv | Format::Xlsx => "csv",
-        Format::Jsonl => "jsonl",
+    let mut remarks = Vec::new();
+    let mut rows = |name, states: &[State], count| {
+        Rows { folder: &folder, name, journal, run, states }.write(count, format, &mut remarks)
     };
-    let failures = folder.join(format!("failures.{ending}"));
-    let in_doubt = folder.join(format!("in-doubt.{ending}"));
-    let failures = rows(
-        &failures,
-        journal,
-        run,
-        &[State::Failed, State::Invalid],
-        run.counts.failed + run.counts.invalid,
-    )?;
-    let in_doubt = rows(&in_doubt, journal, run, &[State::InDoubt], run.counts.in_doubt)?;
+    let failures =
+        rows("failures", &[State::Failed, State::Invalid], run.counts.failed + run.counts.invalid)?;
+    let in_doubt = rows("in-doubt", &[State::InDoubt], run.counts.in_doubt)?;
     let reasons = summary::reasons(journal, run)?;
     summary::write(&folder.join("summary.json"), journal, run, &reasons)?;
-    Ok(Files { folder, failures, in_doubt, reasons })
+    Ok(Files { folder, failures, in_doubt, reasons, remarks })
 }
 
 /// Removes what killed processes left half written: it holds personal data. Whoever cannot be asked for the time,
@@ -106,46 +109,143 @@ fn sweep(folder: &Path) {
     }
 }
 
-/// Writes the rows in these states, or removes what an earlier invocation wrote if there are none any more.
-fn rows(
-    path: &Path,
-    journal: &Journal,
-    run: &Run,
-    states: &[State],
-    count: u64,
-) -> Result<Option<PathBuf>, Error> {
-    if count == 0 {
-        return match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
-            _ => Ok(None),
+/// A result file: the rows of a run in these states.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    folder: &'a Path,
+    name: &'static str,
+    journal: &'a Journal,
+    run: &'a Run,
+    states: &'a [State],
+}
+
+impl Rows<'_> {
+    /// Writes the file in the format that was asked for, else in the input's, and removes what an earlier invocation
+    /// wrote in the other one. If there is no such row any more, it removes both.
+    fn write(
+        &self,
+        count: u64,
+        format: Option<Format>,
+        remarks: &mut Vec<String>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let own = self.run.layout.format;
+        let written = match format {
+            _ if count == 0 => None,
+            Some(format) if format.has_cells() != own.has_cells() => {
+                let other = self.write_as(format)?;
+                if other.is_none() {
+                    remarks.push(format!(
+                        "{} cannot be {}: some of its rows would ask for something else there",
+                        self.path(own).display(),
+                        ending(format)
+                    ));
+                }
+                other.map_or_else(|| self.write_as(own), |path| Ok(Some(path)))?
+            }
+            _ => self.write_as(own)?,
         };
+        for path in [Format::Csv, Format::Jsonl].map(|format| self.path(format)) {
+            if written.as_ref() != Some(&path) {
+                remove(&path)?;
+            }
+        }
+        Ok(written)
     }
-    let mut spooled = Spooled::open(journal, run)?
-        .ok_or_else(|| Error::Machine(format!("the rows of run {} are not kept any more", run.key.id)))?;
-    let failed = |error: io::Error| Error::file("write", path, &error);
-    let file = new_file(path)?;
-    let mut out = ResultFile::create(BufWriter::new(file), &run.layout, spooled.header()).map_err(failed)?;
-    let mut after = 0;
-    loop {
-        let page = journal.told_page(run.key, states, after, run.counts.rows)?;
-        let Some(last) = page.last() else { break };
-        after = last.row;
-        for told in &page {
-            let added = Added {
-                run: run.key.id,
-                row: told.row,
-                outcome: told.state.key(),
-                reason: &told.reason,
-                message: &told.message,
-                http_status: told.http_status,
-                attempts: told.attempts,
+
+    fn path(&self, format: Format) -> PathBuf {
+        self.folder.join(format!("{}.{}", self.name, ending(format)))
+    }
+
+    /// Writes the file. `None`: a row would ask for something else in this format.
+    fn write_as(&self, format: Format) -> Result<Option<PathBuf>, Error> {
+        let Self { journal, run, .. } = *self;
+        let mut spooled = Spooled::open(journal, run)?
+            .ok_or_else(|| Error::Machine(format!("the rows of run {} are not kept any more", run.key.id)))?;
+        let mut layout = Layout { format, ..run.layout };
+        let mut rewrite = None;
+        if format.has_cells() != run.layout.format.has_cells() {
+            // A mark, because cells are for spreadsheets, which want it; other programs trip over it.
+            layout.bom = format.has_cells();
+            rewrite = self.rewrite(&mut spooled)?;
+            if rewrite.is_none() {
+                return Ok(None);
+            }
+        }
+        let path = self.path(format);
+        let failed = |error: io::Error| Error::file("write", &path, &error);
+        let out = BufWriter::new(new_file(&path)?);
+        let header = rewrite.as_ref().map_or(spooled.header(), Rewrite::header);
+        let mut out = ResultFile::create(out, &layout, header).map_err(failed)?;
+        let is_whole = self.each(&mut spooled, &mut |record, added| {
+            let record = match &mut rewrite {
+                None => Some(record),
+                Some(rewrite) => rewrite.row(record),
             };
-            out.write(spooled.at(journal, told.row)?, &added).map_err(failed)?;
+            let Some(record) = record else { return Ok(false) };
+            out.write(record, added).map(|()| true).map_err(failed)
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
+        let out = out.finish().map_err(failed)?;
+        put(&path, out.into_inner().map_err(|error| failed(error.into_error()))?)?;
+        Ok(Some(path))
+    }
+
+    /// How the rows get into the other format; `None`: not at all.
+    fn rewrite(&self, spooled: &mut Spooled) -> Result<Option<Rewrite>, Error> {
+        let spec = &self.run.mapping;
+        if let Some(header) = spooled.header() {
+            return Ok(Rewrite::to_lines(spec, header));
+        }
+        let mut keys = Keys::default();
+        let are_few = self.each(spooled, &mut |record, _| Ok(keys.note(record)))?;
+        Ok(if are_few { Rewrite::to_cells(spec, keys) } else { None })
+    }
+
+    /// Shows each row with what became of it, none of which is kept, until `look` says false: then it is false.
+    fn each(
+        &self,
+        spooled: &mut Spooled,
+        look: &mut dyn FnMut(&Record, &Added<'_>) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let Self { journal, run, .. } = *self;
+        let mut after = 0;
+        loop {
+            let page = journal.told_page(run.key, self.states, after, run.counts.rows)?;
+            let Some(last) = page.last() else { return Ok(true) };
+            after = last.row;
+            for told in &page {
+                let added = Added {
+                    run: run.key.id,
+                    row: told.row,
+                    outcome: told.state.key(),
+                    reason: &told.reason,
+                    message: &told.message,
+                    http_status: told.http_status,
+                    attempts: told.attempts,
+                };
+                if !look(spooled.at(journal, told.row)?, &added)? {
+                    return Ok(false);
+                }
+            }
         }
     }
-    let out = out.finish().map_err(failed)?;
-    put(path, out.into_inner().map_err(|error| failed(error.into_error()))?)?;
-    Ok(Some(path.to_owned()))
+}
+
+/// What a file of this format is called: a spreadsheet's rows come back as CSV.
+const fn ending(format: Format) -> &'static str {
+    match format {
+        Format::Csv | Format::Xlsx => "csv",
+        Format::Jsonl => "jsonl",
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file whole or not at all.

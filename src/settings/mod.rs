@@ -28,8 +28,8 @@ use crate::cli::{
 use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
 use crate::error::Error;
-use crate::input::layout::typed;
-use crate::input::spool::{self, Taken};
+use crate::input::layout::{named, typed};
+use crate::input::spool::{self, Kind, Taken};
 use crate::input::{Choice, Format, Layout, Records};
 use crate::journal::runs::DeskId;
 use crate::mapping::MappingSpec;
@@ -183,6 +183,8 @@ pub struct OutputSettings {
     pub journal: PathBuf,
     /// The folder of all reports.
     pub report_dir: PathBuf,
+    /// The format of the rows there; `None`: the input's own.
+    pub report_format: Option<Format>,
     /// Progress.
     pub show: Show,
     /// Nothing is said unless something is wrong.
@@ -221,6 +223,7 @@ impl OutputSettings {
         Ok(Self {
             journal: journal_path(args.journal.journal.as_deref())?,
             report_dir: report_dir(args.report_dir.as_deref()),
+            report_format: args.report_format.format(),
             show,
             quiet: args.quiet,
             verbose: args.verbose,
