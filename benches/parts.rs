@@ -247,7 +247,7 @@ fn reports(c: &mut Criterion) {
     let (journal, run) = begun(&folder, "rows.csv", layout);
     let reports = folder.path().join("reports");
     group.bench_function("write the reports, every row invalid", |b| {
-        b.iter(|| deskload::report::write(&reports, &journal, &run).expect("reports"));
+        b.iter(|| deskload::report::write(&reports, &journal, &run, None).expect("reports"));
     });
     group.finish();
 }

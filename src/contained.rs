@@ -4,13 +4,15 @@
 //! file says that the file is damaged. It must be used for such readers alone: whatever they had half done is thrown away.
 
 use std::cell::Cell;
+#[cfg(feature = "xlsx")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does it; `None` if it panicked, of which nobody is told.
+/// Does it, for spreadsheets alone so far; `None` if it panicked, of which nobody is told.
+#[cfg(feature = "xlsx")]
 pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     AT_WORK.set(true);
     // What the work had borrowed is not looked at after a panic: the caller throws it away.

@@ -163,7 +163,9 @@ impl Ending<'_> {
             ));
         }
         if let Some(files) = files {
-            files.remarks.iter().for_each(|remark| say(remark));
+            for remark in &files.remarks {
+                say(remark);
+            }
             for path in [&files.failures, &files.in_doubt].into_iter().flatten() {
                 say(&format!("written: {}", path.display()));
             }

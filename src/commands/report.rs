@@ -38,7 +38,9 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             voice::tell_last("report", Told { summary, folder, failures, in_doubt });
         }
         Form::Person | Form::Log => {
-            remarks.iter().for_each(|remark| say(remark));
+            for remark in remarks {
+                say(remark);
+            }
             for path in [failures, in_doubt].into_iter().flatten() {
                 say(&format!("written: {}", path.display()));
             }

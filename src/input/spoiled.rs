@@ -29,6 +29,7 @@ const LOST_DIGITS: &str = "#DIGITS! ";
 pub(super) const NOT_CALCULATED: &str = "#CALCULATE!";
 
 /// The text of a number of which a spreadsheet keeps only the first digits.
+#[cfg(feature = "xlsx")]
 pub(super) fn lost_digits(number: f64) -> String {
     format!("{LOST_DIGITS}{number}")
 }
