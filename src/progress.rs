@@ -261,3 +261,22 @@ fn rounded(per_second: f64) -> f64 {
     let digits = if per_second < 1.0 { 1_000.0 } else { 10.0 };
     (per_second * digits).round() / digits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_finish_time_is_the_pace_s_at_the_least_and_later_with_a_slow_desk() {
+        let after = |applied| Counts { rows: 102, applied, pending: 102 - applied, ..Counts::default() };
+        let pace = Speed::new(&after(0), Some(10.0));
+        assert_eq!(pace.left(&after(0)), None, "nothing is known yet");
+        // A burst at the start is not the speed.
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert_eq!(pace.left(&after(2)), Some(Duration::from_secs(10)));
+        // Half of what the pace allows has gone out.
+        tokio::time::advance(Duration::from_millis(3990)).await;
+        assert_eq!(pace.left(&after(20)).map(|left| left.as_secs()), Some(16));
+        assert_eq!(pace.left(&after(102)), None, "nothing is left");
+    }
+}

@@ -1,10 +1,12 @@
 //! What is said while a command works, and in which form: to a person at a terminal, to a log, to a program.
 //!
-//! Standard error is for people, standard output for programs. A person gets lines as they are, above the bar if there
-//! is one; a log gets each with its time; a program gets one JSON object a line on standard output. `--log-file` gets
+//! Standard error is for people, standard output for programs. A person gets lines that fit the terminal, above the bar if
+//! there is one; a log gets each with its time; a program gets one JSON object a line on standard output. `--log-file` gets
 //! what a log would get, whatever the form. Nobody may be listening: nothing here fails, and nothing stops a run.
 //!
 //! A row's text or the desk's words must be made harmless before they get here (see [`crate::text`]).
+
+mod wrap;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -86,7 +88,7 @@ pub fn say(text: &str) {
     let mut state = state();
     if !state.voice.quiet {
         match state.voice.form {
-            Form::Person => progress::above(|| to_stderr(&format!("{text}\n"))),
+            Form::Person => progress::above(|| to_stderr(&format!("{}\n", wrap::for_terminal(text)))),
             Form::Log => to_stderr(&stamped(text)),
             Form::Program => to_stdout(&Event { name: "note", at: now(), body: Note { text } }),
         }
@@ -98,7 +100,9 @@ pub fn say(text: &str) {
 pub fn complain(text: &str) {
     let mut state = state();
     match state.voice.form {
-        Form::Person | Form::Program => progress::above(|| to_stderr(&format!("{text}\n"))),
+        Form::Person | Form::Program => {
+            progress::above(|| to_stderr(&format!("{}\n", wrap::for_terminal(text))));
+        }
         Form::Log => to_stderr(&stamped(text)),
     }
     state.log(text);

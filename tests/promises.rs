@@ -40,10 +40,14 @@ mod faults;
 mod fixtures;
 #[path = "promises/fuzz.rs"]
 mod fuzz;
+#[path = "promises/guide.rs"]
+mod guide;
 #[path = "promises/harmless.rs"]
 mod harmless;
 #[path = "promises/input.rs"]
 mod input;
+#[path = "promises/installed.rs"]
+mod installed;
 #[path = "promises/journal.rs"]
 mod journal;
 #[path = "promises/killed/mod.rs"]

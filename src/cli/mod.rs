@@ -77,22 +77,24 @@ pub enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  deskload demo                                  try it: no account, ten seconds
-  deskload run changes.csv --rate 1/s            send a file; stopped? the same command goes on
-  deskload status                                how it stands
-  deskload resolve 7 --applied --rows 5,9-12     your word on rows in doubt of run 7";
+  deskload demo                        try it: no account, ten seconds
+  deskload check changes.csv           look before you send
+  deskload run changes.csv --rate 1/s  send; stopped? the same command goes on
+  deskload status                      how it stands
+  deskload resolve 7 --applied         your word on rows in doubt of run 7";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   deskload run changes.csv --rate 100/min
   deskload run export.csv --delimiter ';' --map staff=Owner --ignore-unknown
-  deskload run changes.csv --limit 10            ten rows to look at; then the same without --limit
+  deskload run changes.csv --limit 10  ten rows to look at; then without it
   deskload run -q nightly.csv --window 22:00-06:00 --expect-rows 9000..11000";
 
 const RESOLVE_EXAMPLES: &str = "\
 Examples:
-  deskload resolve 7 --applied --rows 5,9-12     the desk has these
-  deskload resolve 7 --resend                    it has none of the others: send them with the next resume";
+  deskload resolve 7 --applied --rows 5,9-12  the desk has these
+  deskload resolve 7 --resend                 not the others: to be sent again
+  deskload resume 7                           sends them";
 
 const RUNS_EXAMPLES: &str = "\
 Examples:
@@ -102,14 +104,14 @@ Examples:
 
 const SANDBOX_EXAMPLES: &str = "\
 Examples:
-  deskload sandbox --port 8008                   a desk without a fault
+  deskload sandbox --port 8008  a desk without a fault
   deskload sandbox --port 8008 --rate 20 --fail 2% --drop 1%";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  deskload completions bash > ~/.local/share/bash-completion/completions/deskload
-  deskload completions fish > ~/.config/fish/completions/deskload.fish
-  deskload completions zsh > ~/.zfunc/_deskload  (a folder of $fpath)";
+  deskload completions bash >~/.local/share/bash-completion/completions/deskload
+  deskload completions fish >~/.config/fish/completions/deskload.fish
+  deskload completions zsh >~/.zfunc/_deskload  (a folder of $fpath)";
 
 const MAN_EXAMPLES: &str = "\
 Examples:

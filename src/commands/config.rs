@@ -1,5 +1,7 @@
 //! `deskload config show` and `config path`: what the settings are, and where each comes from.
 
+use std::path::{Path, PathBuf};
+
 use comfy_table::{Cell, Table, presets};
 
 use crate::cli::{ConfigPathArgs, ShowArgs};
@@ -18,6 +20,9 @@ const HIDDEN: [&str; 2] = ["proxy", "on_finish"];
 pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    if let Ok(path) = found(args.send.config.config.as_deref()) {
+        table.add_row([Cell::new("config"), Cell::new(clean(&path.to_string_lossy()))]);
+    }
     for name in config::setting_names() {
         let (values, origin) = layered.setting(&name);
         let shown = match values.join(", ") {
@@ -54,7 +59,8 @@ fn from(origin: &Origin, name: &str) -> String {
     match origin {
         Origin::Flag => format!("--{}", name.replace('_', "-")),
         Origin::Variable => format!("DESKLOAD_{}", name.to_uppercase()),
-        Origin::Profile(place) => place.clone(),
+        // The folder would make every line too long for a terminal; the file's whole path is the first row.
+        Origin::Profile(place) => place.rsplit('/').next().unwrap_or(place).to_owned(),
         Origin::Default => "default".to_owned(),
     }
 }
@@ -72,14 +78,17 @@ fn token(args: &ShowArgs, layered: &Layered) -> (String, &'static str) {
 
 /// `config path`: the file that counts, or where one would be looked for.
 pub fn path(args: &ConfigPathArgs) -> Result<(), Error> {
-    let places = args.config.clone().map_or_else(config::places, |named| vec![named]);
-    if let Some(found) = places.iter().find(|path| path.exists()) {
-        print(&format!("{}\n", found.display()));
-        return Ok(());
-    }
+    print(&format!("{}\n", found(args.config.as_deref())?.display()));
+    Ok(())
+}
+
+fn found(named: Option<&Path>) -> Result<PathBuf, Error> {
+    let places = named.map_or_else(config::places, |named| vec![named.to_owned()]);
     let looked: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-    Err(Error::Usage(format!(
-        "there is no configuration file; looked for {}; deskload init writes one",
-        looked.join(" and ")
-    )))
+    places.into_iter().find(|path| path.exists()).ok_or_else(|| {
+        Error::Usage(format!(
+            "there is no configuration file; looked for {}; deskload init writes one",
+            looked.join(" and ")
+        ))
+    })
 }

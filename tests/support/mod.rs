@@ -15,6 +15,7 @@ mod tools;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -218,6 +219,18 @@ impl Bench {
         let mut env = self.env.clone();
         env.insert("DESKLOAD", env!("CARGO_BIN_EXE_deskload").into());
         Started::start("sh", &["-c", line], &self.dir(), &env, input.map(Into::into))
+    }
+
+    /// A program that is this one in the bench's environment, for those who start it themselves.
+    pub(crate) fn program(&self) -> PathBuf {
+        let set = self.env.iter().map(|(name, value)| format!("{name}='{}'", value.to_str().unwrap()));
+        let set = set.collect::<Vec<_>>().join(" ");
+        let program = self.beside("bin/deskload");
+        fs::create_dir_all(self.beside("bin")).unwrap();
+        let script = format!("#!/bin/sh\nexec env -i {set} {} \"$@\"\n", env!("CARGO_BIN_EXE_deskload"));
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        program
     }
 
     /// The summary of a run.
