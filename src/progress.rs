@@ -143,6 +143,13 @@ pub fn above(write: impl FnOnce()) {
     }
 }
 
+/// Takes the bar away, if there is one: the program leaves, and nothing moves it any more.
+pub fn put_away() {
+    if let Some(bar) = drawn().take() {
+        bar.finish_and_clear();
+    }
+}
+
 /// What a program is told.
 #[derive(Serialize)]
 struct State {

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Signal, said};
+use crate::progress;
 use crate::text::counted;
 use crate::voice;
 
@@ -54,7 +55,8 @@ impl Shutdown {
                             counted(requests, "request")
                         ));
                         let second = signals.next().await;
-                        voice::complain("left at once: what was under way is in doubt");
+                        progress::put_away();
+                        voice::complain("left at once: what was under way is in doubt; the same command goes on");
                         leave(second);
                     }
                     // Nothing was sent. A reader that is not blocked cleans up behind itself; a blocked one

@@ -270,6 +270,7 @@ pub struct OutputArgs {
 
 /// Which journal.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
 pub struct JournalArgs {
     /// The journal's file [default: journal.sqlite3 in the state folder]
     #[arg(long, env = "DESKLOAD_JOURNAL", value_name = "FILE")]

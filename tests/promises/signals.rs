@@ -64,7 +64,10 @@ fn f51_ctrl_c_twice() {
         "Ctrl-C: finishing 1 request under way; once more leaves at once, those are in doubt then",
     );
     program.signal(Signal::INT);
-    program.finish().code(EXIT_INTERRUPT).says("left at once: what was under way is in doubt");
+    program
+        .finish()
+        .code(EXIT_INTERRUPT)
+        .says("left at once: what was under way is in doubt; the same command goes on");
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION).says("ended with 1 row on the way: in doubt");
     assert_eq!(bench.counts(1), [2, 0, 0, 1, 0, 0]);
     assert_eq!(bench.judge().applied_twice, 0);
