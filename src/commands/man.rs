@@ -58,9 +58,12 @@ fn page(command: Command) -> std::io::Result<Vec<u8>> {
     let title = command.get_display_name().unwrap_or("deskload").to_owned();
     clap_mangen::Man::new(command.after_help(None::<&str>)).render(&mut page)?;
     // It writes no quotes for a date that is empty, so that the version would stand in its place.
-    let titled = |line: &str| match line.starts_with(".TH ") {
-        true => format!(".TH {title} 1 \"\" \"deskload {version}\" \"deskload\"\n"),
-        false => line.to_owned(),
+    let titled = |line: &str| {
+        if line.starts_with(".TH ") {
+            format!(".TH {title} 1 \"\" \"deskload {version}\" \"deskload\"\n")
+        } else {
+            line.to_owned()
+        }
     };
     let page = String::from_utf8_lossy(&page);
     let mut page = page.split_inclusive('\n').map(titled).collect::<String>().into_bytes();
