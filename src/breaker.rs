@@ -72,6 +72,7 @@ pub enum Decision {
 /// A desk that does not answer.
 #[derive(Debug)]
 struct Away {
+    since: Instant,
     /// When the next probe may leave.
     probe_at: Instant,
     probes: u32,
@@ -94,6 +95,8 @@ pub struct Breaker {
     redirected_in_a_row: u32,
     unannounced_pauses: u32,
     away: Option<Away>,
+    /// How long it was away before.
+    away_before: Duration,
     /// When trouble began after the last row that went through; announced pauses push it on.
     troubled_since: Option<Instant>,
     paused_at_progress: Duration,
@@ -115,6 +118,7 @@ impl Breaker {
             redirected_in_a_row: 0,
             unannounced_pauses: 0,
             away: None,
+            away_before: Duration::ZERO,
             troubled_since: None,
             paused_at_progress: Duration::ZERO,
         }
@@ -145,6 +149,12 @@ impl Breaker {
     /// Applied rows count once they are committed.
     pub const fn committed(&mut self, applied: u64) {
         self.applied += applied;
+    }
+
+    /// How long the desk has been away so far, all in all.
+    #[must_use]
+    pub fn away_total(&self) -> Duration {
+        self.away_before + self.away.as_ref().map_or(Duration::ZERO, |away| away.since.elapsed())
     }
 
     /// Decides. `probe`: the request left while the desk was away.
@@ -224,6 +234,7 @@ impl Breaker {
     fn went_through(&mut self, pace: &mut Pace) {
         self.passed += 1;
         pace.went_through();
+        self.away_before = self.away_total();
         self.away = None;
         self.troubled_since = None;
         self.unannounced_pauses = 0;
@@ -274,7 +285,8 @@ impl Breaker {
         let wait = self.backoff(probes);
         // The last probe leaves when patience ends, not long before.
         let probe_at = (Instant::now() + wait).min(since + self.limits.patience);
-        self.away = Some(Away { probe_at, probes, in_doubt: doubts });
+        let away_since = self.away.as_ref().map_or_else(Instant::now, |away| away.since);
+        self.away = Some(Away { since: away_since, probe_at, probes, in_doubt: doubts });
     }
 
     /// Full jitter: anything from nothing to the bound, which doubles. It spreads those who wait for one desk.

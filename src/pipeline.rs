@@ -153,7 +153,8 @@ pub struct Pipeline<'a, D> {
     renewals: u32,
     applied_at_renewal: u64,
     renewing: Option<Renewing<'a>>,
-    paused_told: Duration,
+    /// Of the pauses and of the desk's absence, as much as is in the samples.
+    waits_told: (Duration, Duration),
     slowed_told: Option<f64>,
     /// A signal has been heard.
     asked: bool,
@@ -182,7 +183,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             renewals: 0,
             applied_at_renewal: 0,
             renewing: None,
-            paused_told: Duration::ZERO,
+            waits_told: (Duration::ZERO, Duration::ZERO),
             slowed_told: None,
             asked: false,
             ended: Ended::default(),

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::breaker::Breaker;
-use crate::commands::ending;
+use crate::commands::{ending, now_ms};
 use crate::error::{Error, said};
 use crate::folders;
 use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::fingerprint::SameUpdate;
+use crate::journal::invocations::Beginning;
 use crate::journal::later::Place;
 use crate::journal::runs::{Counts, Run};
 use crate::journal::writer::Writer;
@@ -97,7 +98,8 @@ pub fn drive(
     let Held { mut journal, account } = held;
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
-    journal.begin_invocation(run.key)?;
+    let pace = settings.terms.pace.to_string();
+    journal.begin_invocation(run.key, &Beginning { now_ms: now_ms(), again, pace: &pace })?;
     shutdown.begin_sending();
     announce(run, settings);
     let began = Instant::now();

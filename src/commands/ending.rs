@@ -10,13 +10,14 @@ use console::Style;
 use crate::commands::{now_ms, watched};
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
+use crate::journal::invocations::End;
 use crate::journal::later::Place;
 use crate::journal::runs::Run;
 use crate::pipeline::Ended;
 use crate::report::{self, Files, summary};
 use crate::settings::{OutputSettings, SendSettings};
 use crate::spooled;
-use crate::text::{date, rows, thousands};
+use crate::text::{clean_whole, date, rows, thousands};
 use crate::voice::{self, Form, say};
 
 /// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
@@ -40,7 +41,9 @@ pub(super) fn finish(
     // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may
     // have changed what there is to look at since.
     let ended_ms = run.ended_ms.unwrap_or_else(now_ms);
-    let noted = journal.end_invocation(run.key, ended_ms, exit_code).and_then(|()| reload(journal, &run));
+    let said = end.as_ref().map(|end| clean_whole(&end.to_string()));
+    let note = End { ended_ms, exit_code, said: said.as_deref() };
+    let noted = journal.end_invocation(run.key, &note).and_then(|()| reload(journal, &run));
     let written = noted
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))

@@ -6,6 +6,8 @@
 //! - [`spent`]: what is left of the account's budget
 //! - [`spools`]: which spool a run names, and where its rows begin
 //! - [`mod@prune`]: gives up the rows of old runs, but for those that later runs are compared with
+//! - [`minutes`]: the samples that the report draws
+//! - [`invocations`]: the processes that worked on a run
 //! - [`settle`]: what a person's word and a restart do to rows
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
@@ -38,7 +40,9 @@
 
 pub mod account;
 pub mod fingerprint;
+pub mod invocations;
 pub mod later;
+pub mod minutes;
 #[cfg(test)]
 mod properties;
 pub mod prune;
@@ -76,6 +80,8 @@ pub struct Journal {
     conn: Connection,
     path: PathBuf,
     uuid: String,
+    /// The invocation that this connection has begun, of the run that it works on.
+    invocation: Option<u64>,
 }
 
 impl Journal {
@@ -137,7 +143,7 @@ impl Journal {
         conn.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         schema::migrate(&mut conn, &uuid::Uuid::new_v4().to_string()).map_err(failed)?;
         let uuid = conn.query_row("SELECT uuid FROM journal", [], |row| row.get(0)).map_err(failed)?;
-        Ok(Self { conn, path: path.to_owned(), uuid })
+        Ok(Self { conn, path: path.to_owned(), uuid, invocation: None })
     }
 
     /// A second connection, for reading beside the one that writes.

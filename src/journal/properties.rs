@@ -86,7 +86,7 @@ impl Bench {
     fn dump(&mut self) -> Vec<Vec<Value>> {
         let conn = &self.journal().conn;
         let mut found = Vec::new();
-        for table in ["run", "row", "detail", "minute"] {
+        for table in ["run", "row", "detail", "minute", "invocation"] {
             let mut query = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
             let columns = query.column_count();
             let rows = query.query_map([], |row| (0..columns).map(|column| row.get(column)).collect());
@@ -123,7 +123,7 @@ impl Bench {
         let mut asks = asks.to_vec();
         asks.sort_by_key(|(ask, ..)| *ask);
         let mut model = self.models[run].clone();
-        let mut batch = Batch { cursor, now_ms: 60_000, ..Batch::default() };
+        let mut batch = Batch { cursor, ..Batch::default() };
         let (mut legal, mut granted) = (true, Vec::new());
         for (ask, row, look) in asks {
             let Some(row) = (if look { model.find(ask, row) } else { Some(row) }) else { continue };

@@ -159,6 +159,7 @@ impl Journal {
             tx.execute("UPDATE run SET pruned_ms = ?2, spool = NULL WHERE id = ?1", params![id, now_ms])?;
             tx.execute("DELETE FROM mark WHERE run = ?1", [id])?;
             tx.execute("DELETE FROM minute WHERE run = ?1", [id])?;
+            tx.execute("DELETE FROM invocation WHERE run = ?1", [id])?;
             tx.commit()
         };
         mark(&mut self.conn).map_err(self.explain("write"))

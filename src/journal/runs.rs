@@ -314,25 +314,6 @@ impl Journal {
         self.run(id)?
             .ok_or_else(|| Error::Machine("the run that was just opened is not in the journal".to_owned()))
     }
-
-    /// Notes that an invocation has begun on a run, so that a kill shows.
-    pub fn begin_invocation(&mut self, run: RunKey) -> Result<(), Error> {
-        self.conn
-            .execute("UPDATE run SET ended_ms = NULL, exit_code = NULL WHERE id = ?1", [run.id])
-            .map(|_| ())
-            .map_err(self.explain("write"))
-    }
-
-    /// Notes how an invocation ended.
-    pub fn end_invocation(&mut self, run: RunKey, now_ms: i64, exit_code: u8) -> Result<(), Error> {
-        self.conn
-            .execute(
-                "UPDATE run SET ended_ms = ?2, exit_code = ?3 WHERE id = ?1",
-                params![run.id, now_ms, exit_code],
-            )
-            .map(|_| ())
-            .map_err(self.explain("write"))
-    }
 }
 
 impl Journal {

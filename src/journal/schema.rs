@@ -119,6 +119,23 @@ const STEPS: &[&str] = &[
     -- When a run's rows were given up; what is left of them is what later runs are compared with. Its counters stay.
     ALTER TABLE run ADD COLUMN pruned_ms INTEGER; -- UNIX time
     ",
+    "
+    -- For the report, too: what a minute waited for besides the desk's word, and the pace that was in force at its end.
+    ALTER TABLE minute ADD COLUMN away_ms INTEGER NOT NULL DEFAULT 0; -- waiting for a desk that did not answer
+    ALTER TABLE minute ADD COLUMN per_second REAL; -- NULL: no limit, or nobody wrote it down
+    -- The processes that worked on a run. One that was killed has no end.
+    CREATE TABLE invocation (
+        run       INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+        number    INTEGER NOT NULL, -- from 1
+        again     TEXT    NOT NULL, -- the command that goes on
+        pace      TEXT    NOT NULL, -- in words
+        began_ms  INTEGER NOT NULL, -- UNIX time
+        ended_ms  INTEGER,
+        exit_code INTEGER,
+        said      TEXT,             -- why it ended; NULL: nothing was wrong
+        PRIMARY KEY (run, number)
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// The number of steps that this version knows.

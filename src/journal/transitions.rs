@@ -4,9 +4,10 @@
 //! `sending` cannot get an outcome, one that is settled cannot be granted again. This is the second lock behind
 //! the types of [`super::state`]; when it holds a row back, the program has a bug, and stops.
 
-use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::Journal;
+use super::minutes::{self, Meanwhile};
 use super::runs::{Counts, RunKey};
 use super::spent::{write_entry, write_pause};
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
@@ -28,10 +29,8 @@ pub struct Batch {
     pub wanted: Vec<Intent>,
     /// The first row that may have no entry once this batch is in.
     pub cursor: u64,
-    /// UNIX time in milliseconds, for the samples.
-    pub now_ms: i64,
-    /// How long sending was paused since the last batch, for the samples.
-    pub paused_ms: u64,
+    /// What went on since the last batch, for the samples.
+    pub meanwhile: Meanwhile,
     /// Where the rows that want to be sent are counted as spent; `None`: there is no limit.
     pub entry: Option<Entry>,
     /// The desk asked for a pause since the last batch.
@@ -47,6 +46,7 @@ impl Batch {
             && self.set_aside.is_empty()
             && self.unsent.is_empty()
             && self.wanted.is_empty()
+            && !self.meanwhile.has_waited()
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Tally {
     pub(super) skipped: i64,
     pub(super) attempts: i64,
     pub(super) throttled: i64,
-    not_sent: i64,
+    pub(super) not_sent: i64,
 }
 
 impl Tally {
@@ -128,9 +128,7 @@ impl Journal {
         let failed = self.explain("write");
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let mut tally = Tally::default();
-        let mut latencies = Latencies::default();
         for outcome in &batch.outcomes {
-            latencies.note(outcome);
             settle(&tx, run, outcome, &mut tally).map_err(&failed)??;
         }
         for permit in &batch.given_back {
@@ -154,7 +152,7 @@ impl Journal {
         tally.attempts += i64::try_from(batch.wanted.len()).unwrap_or(i64::MAX);
         let counts = tally.write(&tx, run.id).map_err(&failed)?;
         move_cursor(&tx, run, batch.cursor).map_err(&failed)?;
-        sample(&tx, run, batch, &tally, &latencies).map_err(&failed)?;
+        minutes::write(&tx, run, batch, &tally).map_err(&failed)?;
         tx.commit().map_err(&failed)?;
         Ok(Committed { permits: batch.wanted.iter().map(Permit::new).collect(), counts })
     }
@@ -280,77 +278,5 @@ pub(super) fn detail(tx: &Transaction<'_>, key: i64, attempts: u32, note: &Note)
 fn move_cursor(tx: &Transaction<'_>, run: RunKey, cursor: u64) -> rusqlite::Result<()> {
     tx.prepare_cached("UPDATE run SET cursor = ?2 WHERE id = ?1 AND cursor < ?2")?
         .execute(params![run.id, cursor])?;
-    Ok(())
-}
-
-/// Upper bounds of the latency buckets, in milliseconds; one more bucket takes what is above.
-pub const LATENCY_BOUNDS_MS: [u64; 14] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
-
-/// How many replies took how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latencies(pub [u32; LATENCY_BOUNDS_MS.len() + 1]);
-
-impl Latencies {
-    fn note(&mut self, outcome: &Outcome) {
-        if matches!(&outcome.ending, Ending::NotApplied(note) if note.reason == Reason::NotSent) {
-            return;
-        }
-        let took_ms = u64::try_from(outcome.latency.as_millis()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BOUNDS_MS.partition_point(|bound| *bound <= took_ms);
-        if let Some(count) = self.0.get_mut(bucket) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn add(&mut self, blob: &[u8]) {
-        for (count, bytes) in self.0.iter_mut().zip(blob.as_chunks::<4>().0) {
-            *count = count.saturating_add(u32::from_le_bytes(*bytes));
-        }
-    }
-
-    fn to_blob(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|count| count.to_le_bytes()).collect()
-    }
-}
-
-/// Adds the batch to its minute.
-fn sample(
-    tx: &Transaction<'_>,
-    run: RunKey,
-    batch: &Batch,
-    tally: &Tally,
-    latencies: &Latencies,
-) -> rusqlite::Result<()> {
-    if batch.outcomes.is_empty() && batch.paused_ms == 0 {
-        return Ok(());
-    }
-    let minute = batch.now_ms.div_euclid(60_000);
-    let mut latencies = latencies.clone();
-    let before: Option<Vec<u8>> = tx
-        .prepare_cached("SELECT latency FROM minute WHERE run = ?1 AND minute = ?2")?
-        .query_row(params![run.id, minute], |row| row.get(0))
-        .optional()?;
-    latencies.add(&before.unwrap_or_default());
-    tx.prepare_cached(
-        "INSERT INTO minute (run, minute, applied, failed, in_doubt, throttled, not_sent, paused_ms, latency)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (run, minute) DO UPDATE SET
-             applied = applied + excluded.applied, failed = failed + excluded.failed,
-             in_doubt = in_doubt + excluded.in_doubt, throttled = throttled + excluded.throttled,
-             not_sent = not_sent + excluded.not_sent, paused_ms = paused_ms + excluded.paused_ms,
-             latency = excluded.latency",
-    )?
-    .execute(params![
-        run.id,
-        minute,
-        tally.applied,
-        tally.failed,
-        tally.in_doubt,
-        tally.throttled,
-        tally.not_sent,
-        batch.paused_ms,
-        latencies.to_blob()
-    ])?;
     Ok(())
 }

@@ -207,6 +207,12 @@ impl Pace {
         self.slowdown.as_ref().and_then(Slowdown::slowed)
     }
 
+    /// Requests a second as they may leave now; `None`: there is no limit.
+    #[must_use]
+    pub fn in_force(&self) -> Option<f64> {
+        self.slowed_to().or(self.per_second)
+    }
+
     /// Until when nothing is sent, while a pause is under way.
     #[must_use]
     pub fn paused_until(&self) -> Option<Instant> {

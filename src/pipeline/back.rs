@@ -118,6 +118,8 @@ impl<D: Desk> Pipeline<'_, D> {
             Some(before) => before.graver(error),
             None => error,
         });
+        // A wait that is broken off would not be told otherwise.
+        self.note_meanwhile();
         // Intents that are not under way yet are withdrawn; the rows get entries, because the cursor counts them.
         self.open -= self.wanting.len();
         self.batch.wanted.clear();

@@ -3,6 +3,7 @@
 //! Each step is bounded by the one after it. Nothing here decides what an answer means.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::time::Instant;
@@ -125,13 +126,9 @@ impl<D: Desk> Pipeline<'_, D> {
     }
 
     pub(super) fn begin_commit(&mut self) -> Commit {
+        self.note_meanwhile();
         let mut batch = std::mem::take(&mut self.batch);
         batch.cursor = self.parts.lanes.cursor();
-        batch.now_ms = jiff::Timestamp::now().as_millisecond();
-        let paused = self.parts.pace.paused_total();
-        batch.paused_ms =
-            u64::try_from(paused.saturating_sub(self.paused_told).as_millis()).unwrap_or(u64::MAX);
-        self.paused_told = paused;
         let entry = self.parts.pace.entry();
         (batch.entry, self.good_until) = (entry.map(|(entry, _)| entry), entry.map(|(_, until)| until));
         batch.pause = self.parts.pace.pause_to_write();
@@ -140,6 +137,20 @@ impl<D: Desk> Pipeline<'_, D> {
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
         self.open -= batch.outcomes.len() + batch.given_back.len();
         self.parts.writer.commit(batch)
+    }
+
+    /// Adds to the batch what has gone on since this was done last.
+    pub(super) fn note_meanwhile(&mut self) {
+        let (pace, breaker) = (&self.parts.pace, &self.parts.breaker);
+        let (paused, away) = (pace.paused_total(), breaker.away_total());
+        let (paused_told, away_told) = std::mem::replace(&mut self.waits_told, (paused, away));
+        let ms =
+            |total: Duration, told| u64::try_from(total.saturating_sub(told).as_millis()).unwrap_or(u64::MAX);
+        let noted = &mut self.batch.meanwhile;
+        noted.now_ms = jiff::Timestamp::now().as_millisecond();
+        noted.paused_ms += ms(paused, paused_told);
+        noted.away_ms += ms(away, away_told);
+        noted.per_second = pace.in_force();
     }
 
     /// The batch is durable: its outcomes count, and its intents are permits.

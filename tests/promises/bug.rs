@@ -16,6 +16,7 @@ use deskload::desk::{Answer, Desk};
 use deskload::error::{EXIT_ATTENTION, EXIT_EARLY, EXIT_MACHINE, Error};
 use deskload::journal::Journal;
 use deskload::journal::account::AccountLock;
+use deskload::journal::invocations::Beginning;
 use deskload::journal::state::Permit;
 use deskload::journal::writer::Writer;
 use deskload::mapping::Mapping;
@@ -73,7 +74,7 @@ fn go_on() -> Result<(), Error> {
     let run = journal.run(1)?.unwrap();
     let mut account = AccountLock::acquire(state, &run.desk)?;
     account.confirm(&mut journal, &run.desk, false)?;
-    journal.begin_invocation(run.key)?;
+    journal.begin_invocation(run.key, &Beginning::default())?;
     let (lanes, doubts) = waiting_for_a_word(&journal, &run, false)?;
     let spooled = Spooled::open(&journal, &run)?.unwrap();
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;

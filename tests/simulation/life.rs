@@ -13,6 +13,7 @@ use deskload::commands::drive::waiting_for_a_word;
 use deskload::error::{Error, Signal};
 use deskload::input::{Format, Layout, Records, spool, survey};
 use deskload::journal::Journal;
+use deskload::journal::invocations::{Beginning, End};
 use deskload::journal::runs::{DeskId, InputId, NewRun};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
@@ -206,7 +207,7 @@ impl Life {
         self.recover(&mut journal)?;
         let key = self.disk.runs[run];
         let stored = journal.run(key.id)?.expect("the run is there");
-        journal.begin_invocation(key)?;
+        journal.begin_invocation(key, &Beginning::default())?;
         let (remembered, uptime) = (journal.remembered(&self.desk_id)?, self.uptime());
         let (lanes, doubts) = waiting_for_a_word(&journal, &stored, false)?;
         let Some(spooled) = Spooled::open(&journal, &stored)? else { return Ok(()) };
@@ -340,7 +341,7 @@ impl Life {
             self.recover(&mut journal)?;
         }
         let key = self.disk.runs[run];
-        journal.end_invocation(key, 0, 0)?;
+        journal.end_invocation(key, &End::default())?;
         let stored = journal.run(key.id)?.expect("the run is there");
         spooled::cut_down(&mut journal, &stored)
     }

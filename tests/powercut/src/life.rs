@@ -14,6 +14,7 @@ use deskload::error::Error;
 use deskload::input::{Format, Layout, Records, spool, survey};
 use deskload::journal::Journal;
 use deskload::journal::account::AccountLock;
+use deskload::journal::invocations::{Beginning, End};
 use deskload::journal::runs::{DeskId, InputId, NewRun, Run};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
@@ -145,7 +146,7 @@ impl Life {
     }
 
     fn drive(&mut self, mut journal: Journal, run: &Run) -> Result<(), Error> {
-        self.unchanged(|| journal.begin_invocation(run.key))?;
+        self.unchanged(|| journal.begin_invocation(run.key, &Beginning::default()))?;
         // Production reads the rows that are left beside the connection that writes.
         let reader = journal.open_again()?;
         let mut session = Session::begin(self, &reader, run)?;
@@ -160,7 +161,7 @@ impl Life {
         }
         session.drain(self, &mut journal)?;
         drop(reader);
-        self.unchanged(|| journal.end_invocation(run.key, 1, 0))?;
+        self.unchanged(|| journal.end_invocation(run.key, &End { ended_ms: 1, ..End::default() }))?;
         let run = journal.run(run.key.id)?.expect("the run is there");
         self.unchanged(|| spooled::cut_down(&mut journal, &run))?;
         journal.close()

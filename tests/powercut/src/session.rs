@@ -9,6 +9,7 @@ use std::time::Duration;
 use deskload::error::Error;
 use deskload::journal::Journal;
 use deskload::journal::fingerprint::{FieldBits, Fingerprint};
+use deskload::journal::minutes::Meanwhile;
 use deskload::journal::runs::Run;
 use deskload::journal::state::{Ending, Intent, Note, Permit, Reason, Sent, State, Unsent};
 use deskload::journal::transitions::Batch;
@@ -230,7 +231,7 @@ struct Draft {
 impl Draft {
     fn new(life: &Life, run: usize) -> Self {
         Self {
-            batch: Batch { now_ms: 1, ..Batch::default() },
+            batch: Batch { meanwhile: Meanwhile { now_ms: 1, ..Meanwhile::default() }, ..Batch::default() },
             after: life.history.now().clone(),
             moved: Vec::new(),
             returning: Vec::new(),
