@@ -80,6 +80,8 @@ mod rate;
 mod report;
 #[path = "promises/report_format.rs"]
 mod report_format;
+#[path = "promises/report_html.rs"]
+mod report_html;
 #[path = "promises/resolve.rs"]
 mod resolve;
 #[path = "promises/runs.rs"]

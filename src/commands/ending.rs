@@ -3,8 +3,6 @@
 //! Whatever stopped the sending, the reports are written; a report that cannot be written does not hide why the run
 //! stopped. What is said comes from the journal, after the last commit.
 
-use std::path::Path;
-
 use console::Style;
 
 use crate::commands::{now_ms, watched};
@@ -14,6 +12,7 @@ use crate::journal::invocations::End;
 use crate::journal::later::Place;
 use crate::journal::runs::Run;
 use crate::pipeline::Ended;
+use crate::report::next::{self, Going};
 use crate::report::{self, Files, summary};
 use crate::settings::{OutputSettings, SendSettings};
 use crate::spooled;
@@ -35,7 +34,7 @@ pub(super) fn finish(
         journal.recover(&run.desk)?;
     }
     let run = reload(journal, run)?;
-    let waits_for = ended.waits_for;
+    let going = Going { again, waits_for: ended.waits_for };
     let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
     // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may
@@ -47,7 +46,7 @@ pub(super) fn finish(
     let written = noted
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))
-        .and_then(|run| write_reports(&settings.output, journal, run))
+        .and_then(|run| write_reports(&settings.output, journal, run, going))
         .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
     let end = match (&written, end) {
         (Ok(_), end) => end,
@@ -62,16 +61,21 @@ pub(super) fn finish(
         watched::write_metrics(path, run, journal.last_success(&run.desk)?);
     }
     let files = written.as_ref().ok().and_then(Option::as_ref);
-    Ending { journal, run, files, end: end.as_ref(), waits_for, again }.tell(headline)?;
+    Ending { journal, run, files, end: end.as_ref(), going }.tell(headline)?;
     end.map_or(Ok(()), Err)
 }
 
 /// The reports; of a run whose rows were given up, those that were written then stay as they are.
-fn write_reports(output: &OutputSettings, journal: &Journal, run: &Run) -> Result<Option<Files>, Error> {
+fn write_reports(
+    output: &OutputSettings,
+    journal: &Journal,
+    run: &Run,
+    going: Going<'_>,
+) -> Result<Option<Files>, Error> {
     if run.is_pruned() {
         return Ok(None);
     }
-    report::write(&output.report_dir, journal, run, output.report_format).map(Some)
+    report::write(&output.report_dir, journal, run, output.report_format, going).map(Some)
 }
 
 fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
@@ -125,10 +129,7 @@ struct Ending<'a> {
     /// The reports, if there are any and they could be written.
     files: Option<&'a Files>,
     end: Option<&'a Error>,
-    /// The row in doubt of another run that holds this one up.
-    waits_for: Option<Place>,
-    /// The command that goes on.
-    again: &'a str,
+    going: Going<'a>,
 }
 
 impl Ending<'_> {
@@ -141,7 +142,17 @@ impl Ending<'_> {
             None => summary::reasons(journal, run)?,
         };
         let reasons = files.map_or(&read, |files| &files.reasons);
-        let next = self.next_steps();
+        let steps = match files {
+            Some(files) => files.next.clone(),
+            None => next::steps(run, None, self.going),
+        };
+        let pruned = run.pruned_ms.map(|pruned_ms| {
+            let when = date(pruned_ms);
+            format!(
+                "its rows were pruned on {when}, so no report is written; --again sends the whole file anew"
+            )
+        });
+        let next: Vec<String> = pruned.into_iter().chain(steps.iter().map(ToString::to_string)).collect();
         let error = self.end.map(ToString::to_string);
         let folder = files.map(|files| files.folder.as_path());
         let summary = summary::of(journal, run, reasons)?;
@@ -173,38 +184,9 @@ impl Ending<'_> {
                 say(&format!("written: {}", path.display()));
             }
             say(&format!("written: {}", files.folder.join("summary.json").display()));
+            say(&format!("written: {}", files.html.display()));
         }
         next.into_iter().for_each(voice::say_last);
         Ok(())
-    }
-
-    fn next_steps(&self) -> Vec<String> {
-        let counts = &self.run.counts;
-        let mut next = Vec::new();
-        if let Some(pruned_ms) = self.run.pruned_ms {
-            next.push(format!(
-                "its rows were pruned on {}, so no report is written; --again sends the whole file anew",
-                date(pruned_ms)
-            ));
-        }
-        let resolve = |run: u64| {
-            format!(
-                "look up the rows in doubt at the desk, then: deskload resolve {run} --applied (or --resend, or --skip; \
-                 --rows 5,9-12 for some of them)"
-            )
-        };
-        if counts.in_doubt > 0 {
-            next.push(resolve(self.run.key.id));
-        } else if let Some(place) = self.waits_for {
-            next.push(resolve(place.run));
-        }
-        if let Some(failures) = self.files.and_then(|files| files.failures.as_deref()) {
-            let shown = |path: &Path| path.display().to_string();
-            next.push(format!("correct the cells in {0}, then: deskload run {0}", shown(failures)));
-        }
-        if counts.pending > 0 && !matches!(self.end, Some(Error::Attention(_))) {
-            next.push(format!("to go on: {}", self.again));
-        }
-        next
     }
 }

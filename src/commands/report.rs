@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::ReportArgs;
 use crate::commands::{answer, open_journal, pick_run, require_rows};
 use crate::error::Error;
+use crate::report::next::Going;
 use crate::report::summary::{self, Summary};
 use crate::report::{self, Files};
 use crate::settings::{journal_path, report_dir};
@@ -28,9 +29,12 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "is there", |_| true)?;
     require_rows(&run)?;
-    let files =
-        report::write(&report_dir(args.report_dir.as_deref()), &journal, &run, args.report_format.format())?;
-    let Files { folder, failures, in_doubt, reasons, remarks } = &files;
+    let mut again = format!("deskload resume {}", run.key.id);
+    journal.each_invocation(run.key, |invocation| again = invocation.again)?;
+    let going = Going { again: &again, waits_for: None };
+    let place = report_dir(args.report_dir.as_deref());
+    let files = report::write(&place, &journal, &run, args.report_format.format(), going)?;
+    let Files { folder, failures, in_doubt, html, reasons, remarks, .. } = &files;
     match voice::form() {
         Form::Program => {
             let summary = summary::of(&journal, &run, reasons)?;
@@ -45,6 +49,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
                 say(&format!("written: {}", path.display()));
             }
             say(&format!("written: {}", folder.join("summary.json").display()));
+            say(&format!("written: {}", html.display()));
         }
     }
     journal.close()

@@ -6,6 +6,7 @@
 //! - [`spent`]: what is left of the account's budget
 //! - [`spools`]: which spool a run names, and where its rows begin
 //! - [`mod@prune`]: gives up the rows of old runs, but for those that later runs are compared with
+//! - [`changed`]: what a run has changed, by field
 //! - [`minutes`]: the samples that the report draws
 //! - [`invocations`]: the processes that worked on a run
 //! - [`settle`]: what a person's word and a restart do to rows
@@ -39,6 +40,7 @@
 //! **Size.** About 20 bytes a settled row; see `src/README.md` for figures.
 
 pub mod account;
+pub mod changed;
 pub mod fingerprint;
 pub mod invocations;
 pub mod later;

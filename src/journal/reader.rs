@@ -36,6 +36,8 @@ pub struct Entry {
 pub struct Told {
     /// Its number.
     pub row: u64,
+    /// Its ticket; `None`: the row is invalid.
+    pub ticket: Option<TicketId>,
     /// How it stands.
     pub state: State,
     /// Attempts so far.
@@ -96,7 +98,8 @@ impl Journal {
     ) -> Result<Vec<Told>, Error> {
         let codes: Vec<String> = states.iter().map(|state| state.code().to_string()).collect();
         let sql = format!(
-            "SELECT row.key, state, coalesce(attempts, 0), coalesce(reason, ''), coalesce(message, ''), http_status
+            "SELECT row.key, state, coalesce(attempts, 0), coalesce(reason, ''), coalesce(message, ''), http_status,
+                 ticket
              FROM row LEFT JOIN detail USING (key)
              WHERE state IN ({}) AND {OPEN} AND row.key > ?1 AND row.key <= ?2
              ORDER BY row.key LIMIT {PAGE}",
@@ -113,6 +116,7 @@ impl Journal {
                         reason: row.get(3)?,
                         message: row.get(4)?,
                         http_status: row.get(5)?,
+                        ticket: row.get::<_, Option<i64>>(6)?.map(TicketId::from_journal),
                     })
                 })?
                 .collect::<rusqlite::Result<_>>()

@@ -5,12 +5,16 @@
 //! | [`failures`] | the rows that need a person, in a form that is a valid input again |
 //! | `rewrite` | these rows in the other format, where they ask for the same there |
 //! | [`summary`] | `summary.json`, and the table on standard error |
+//! | `html` | `report.html`, for who asks how it went |
+//! | [`next`] | what to do next, and with which command |
 //!
 //! Each file is written whole under another name and then put in place, so that a kill leaves the old one or the
 //! new one. All are 0600: they hold personal data. A failure is [`Error::Machine`]; the journal is not touched, and
 //! `deskload report` writes them again.
 
 pub mod failures;
+mod html;
+pub mod next;
 mod rewrite;
 pub mod summary;
 
@@ -29,6 +33,7 @@ use crate::journal::runs::Run;
 use crate::journal::state::State;
 use crate::spooled::Spooled;
 use failures::{Added, ResultFile};
+use next::{Going, Step};
 use rewrite::{Keys, Rewrite};
 
 /// Names the journal that a folder of reports belongs to.
@@ -48,10 +53,14 @@ pub struct Files {
     pub failures: Option<PathBuf>,
     /// Rows in doubt, if there are any.
     pub in_doubt: Option<PathBuf>,
+    /// The page for people.
+    pub html: PathBuf,
     /// Why rows are failed, invalid or in doubt, as the summary says it.
     pub reasons: Vec<summary::Tallied>,
     /// What a person should know of the files.
     pub remarks: Vec<String>,
+    /// What to do next.
+    pub next: Vec<Step>,
 }
 
 /// Makes the folder of a run's reports, and refuses one that belongs to another journal: its run of the same
@@ -82,6 +91,7 @@ pub fn write(
     journal: &Journal,
     run: &Run,
     format: Option<Format>,
+    going: Going<'_>,
 ) -> Result<Files, Error> {
     let folder = make_folder(report_dir, journal, run.key.id)?;
     sweep(&folder);
@@ -94,7 +104,10 @@ pub fn write(
     let in_doubt = rows("in-doubt", &[State::InDoubt], run.counts.in_doubt)?;
     let reasons = summary::reasons(journal, run)?;
     summary::write(&folder.join("summary.json"), journal, run, &reasons)?;
-    Ok(Files { folder, failures, in_doubt, reasons, remarks })
+    let next = next::steps(run, failures.as_deref(), going);
+    let html = folder.join("report.html");
+    html::write(&html, journal, run, &reasons, &next)?;
+    Ok(Files { folder, failures, in_doubt, html, reasons, remarks, next })
 }
 
 /// Removes what killed processes left half written: it holds personal data. Whoever cannot be asked for the time,

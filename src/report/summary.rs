@@ -93,6 +93,9 @@ pub struct Tallied {
     /// The sentence of the first of them as it was: where there is one row only, its digits help.
     #[serde(skip)]
     pub example: String,
+    /// The numbers of the first rows, at most [`ROWS_NAMED_MAX`].
+    #[serde(skip)]
+    pub rows: Vec<u64>,
 }
 
 /// What a program is told at the end: the summary, and what a person reads in words.
@@ -135,7 +138,7 @@ pub(crate) fn rfc_3339(unix_ms: i64) -> String {
 
 /// Why rows are failed, invalid or in doubt: the most frequent reasons first.
 pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
-    let mut counts: HashMap<(&'static str, String, String), (u64, String)> = HashMap::new();
+    let mut reasons: HashMap<(&'static str, String, String), Tallied> = HashMap::new();
     let mut after = 0;
     if run.counts.need_attention() {
         loop {
@@ -145,23 +148,25 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
             after = last.row;
             for told in page {
                 let mut key = (told.state.key(), told.reason, folded(&told.message));
-                if counts.len() >= REASONS_KEPT_MAX && !counts.contains_key(&key) {
+                if reasons.len() >= REASONS_KEPT_MAX && !reasons.contains_key(&key) {
                     "other messages".clone_into(&mut key.2);
                 }
-                counts.entry(key).or_insert((0, told.message)).0 += 1;
+                let reason = reasons.entry(key).or_insert_with_key(|key| Tallied {
+                    outcome: key.0,
+                    reason: key.1.clone(),
+                    message: key.2.clone(),
+                    count: 0,
+                    example: told.message,
+                    rows: Vec::new(),
+                });
+                reason.count += 1;
+                if reason.rows.len() < ROWS_NAMED_MAX {
+                    reason.rows.push(told.row);
+                }
             }
         }
     }
-    let mut reasons: Vec<Tallied> = counts
-        .into_iter()
-        .map(|((outcome, reason, message), (count, example))| Tallied {
-            outcome,
-            reason,
-            message,
-            count,
-            example,
-        })
-        .collect();
+    let mut reasons: Vec<Tallied> = reasons.into_values().collect();
     reasons.sort_by(|one, other| {
         other
             .count
@@ -172,6 +177,9 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
     reasons.truncate(REASONS_MAX);
     Ok(reasons)
 }
+
+/// As many rows of a reason are named; the result files name them all.
+pub const ROWS_NAMED_MAX: usize = 20;
 
 /// Different messages kept while counting, so that a desk that never says the same twice does not fill memory.
 const REASONS_KEPT_MAX: usize = 10_000;

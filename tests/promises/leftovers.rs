@@ -52,7 +52,7 @@ fn half_written_reports_are_swept_up_by_the_next_one() {
     aged(&bench, "deskload-reports/run-1/.tmpNEW", Duration::from_secs(60));
     bench.run(&["report"]).code(EXIT_DONE);
     let left = names(&bench, "deskload-reports/run-1");
-    assert_eq!(left, [".journal", ".tmpNEW", "failures.csv", "summary.json"]);
+    assert_eq!(left, [".journal", ".tmpNEW", "failures.csv", "report.html", "summary.json"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use deskload::commands::drive::waiting_for_a_word;
 use deskload::error::{Error, Signal};
 use deskload::input::{Format, Layout, Records, spool, survey};
 use deskload::journal::Journal;
-use deskload::journal::invocations::{Beginning, End};
+use deskload::journal::invocations::{self, Beginning};
 use deskload::journal::runs::{DeskId, InputId, NewRun};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
@@ -341,7 +341,7 @@ impl Life {
             self.recover(&mut journal)?;
         }
         let key = self.disk.runs[run];
-        journal.end_invocation(key, &End::default())?;
+        journal.end_invocation(key, &invocations::End::default())?;
         let stored = journal.run(key.id)?.expect("the run is there");
         spooled::cut_down(&mut journal, &stored)
     }

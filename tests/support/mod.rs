@@ -4,6 +4,7 @@
 //! let something happen: it polls a condition, up to a generous end. A test has one bench, because a bench also
 //! holds its share of the machine (see [`Bench::alone`]).
 
+pub(crate) mod browser;
 mod child;
 pub(crate) mod disk;
 pub(crate) mod ledger;

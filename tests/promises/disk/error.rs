@@ -144,7 +144,7 @@ fn reports_survive(strace: &Strace, call: &str, error: &str, at_least: u64) {
     bench.rows(1..=4);
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     let all = || {
-        ["failures.csv", "in-doubt.csv", "summary.json"]
+        ["failures.csv", "in-doubt.csv", "report.html", "summary.json"]
             .map(|name| bench.read(&format!("deskload-reports/run-1/{name}")))
     };
     let (before, rows) = (all(), dump(&bench.journal(), &["row", "detail", "run"]));

@@ -13,7 +13,7 @@ const FOLDER: &str = "deskload-reports/run-1";
 
 /// The run's reports, by name; half-written files have names of their own.
 fn reports(bench: &Bench) -> BTreeMap<String, String> {
-    let names = ["failures.csv", "in-doubt.csv", "summary.json"];
+    let names = ["failures.csv", "in-doubt.csv", "report.html", "summary.json"];
     let there = names.into_iter().filter(|name| bench.path(FOLDER).join(name).exists());
     there.map(|name| (name.to_owned(), bench.read(&format!("{FOLDER}/{name}")))).collect()
 }
@@ -27,13 +27,13 @@ fn f09_killed_while_a_report_is_written() {
     bench.rows(1..=6);
     bench.run(&["run", "rows.csv", "--max-failures", "100%"]).code(EXIT_ATTENTION);
     let old = reports(&bench);
-    // Each of the three files is another one from now on.
+    // Each of the files is another one from now on.
     bench.run(&["resolve", "1", "--applied", "--rows", "2-3"]).code(EXIT_DONE);
     assert_eq!(reports(&bench), old, "nobody has written them yet");
     copy(&bench.dir(), &bench.beside("before"));
     bench.run(&["report"]).code(EXIT_DONE);
     let new = reports(&bench);
-    assert_eq!((old.len(), new.len()), (3, 3));
+    assert_eq!((old.len(), new.len()), (4, 4));
     assert!(new["in-doubt.csv"] != old["in-doubt.csv"] && new["summary.json"] != old["summary.json"]);
 
     let (mut kills, mut mixed) = (0, 0);

@@ -1,0 +1,43 @@
+//! Times on the clock of the machine that wrote the page, with their zone.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// The clock by which a page tells times.
+pub(super) struct Clock {
+    pub(super) zone: TimeZone,
+    pub(super) now: Timestamp,
+}
+
+/// A moment, for people and for machines.
+pub(super) struct Moment {
+    /// `Tue 24 Nov 2026, 22:30:05 CET`
+    pub(super) text: String,
+    /// RFC 3339, in UTC.
+    pub(super) iso: String,
+}
+
+impl Clock {
+    /// Tells a UNIX time in milliseconds. One that no calendar has is told as nothing.
+    pub(super) fn at(&self, unix_ms: i64) -> Moment {
+        let iso = Timestamp::from_millisecond(unix_ms).map(|time| time.to_string()).unwrap_or_default();
+        Moment { text: self.form(unix_ms, "%a %-d %b %Y, %H:%M:%S %Z"), iso }
+    }
+
+    /// As strftime has it.
+    pub(super) fn form(&self, unix_ms: i64, form: &str) -> String {
+        let time = Timestamp::from_millisecond(unix_ms);
+        time.map(|time| time.to_zoned_datetime(self.zone.clone()).strftime(form).to_string())
+            .unwrap_or_default()
+    }
+
+    /// The zone and what it is called at a time, `Europe/Berlin (CET, UTC+01:00)`.
+    pub(super) fn told(&self, unix_ms: i64) -> String {
+        let short = self.form(unix_ms, "%Z, UTC%:z");
+        match self.zone.iana_name() {
+            Some("UTC") => "UTC".to_owned(),
+            Some(name) => format!("{name} ({short})"),
+            None => short,
+        }
+    }
+}
