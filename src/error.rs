@@ -143,7 +143,7 @@ pub(crate) fn said(error: &io::Error) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// What to do about it, to be put behind it; empty where nobody knows.
+/// What to do about it, to be put behind what was said.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::NotFound => "; check the path",
