@@ -24,6 +24,7 @@ use deskload::journal::transitions::Batch;
 use deskload::lanes::Lanes;
 use deskload::mapping::{Mapping, MappingSpec};
 use deskload::pace::{Pace, Rate};
+use deskload::report::next::Going;
 use deskload::spooled;
 use deskload::ticket::{Changes, TicketId, TicketUpdate};
 use deskload::todo::{Row, Turn};
@@ -203,12 +204,19 @@ fn begun(folder: &TempDir, name: &str, layout: Layout) -> (Journal, Run) {
     let found = {
         let mut records = Records::open(&path, &layout).expect("records");
         let mapping = Mapping::resolve(&mapping, records.header()).expect("a mapping");
-        survey(&mut records, &mapping, false, &mut |invalid| journal.note_invalid(invalid)).expect("a survey")
+        survey(&mut records, &mapping, false, &mut |seen| journal.note(seen)).expect("a survey")
     };
     let input = InputId { sha256: taken.sha256, bytes: taken.bytes, path: None };
     let desk = DeskId::new("http://127.0.0.1/", "bench@example.com");
-    let new =
-        NewRun { desk: &desk, input: &input, layout: &layout, mapping: &mapping, survey: &found, now_ms: 0 };
+    let new = NewRun {
+        desk: &desk,
+        input: &input,
+        layout: &layout,
+        mapping: &mapping,
+        survey: &found,
+        unchanged: None,
+        now_ms: 0,
+    };
     let run = journal.open_run(&new, |name| spooled::keep(&spools, taken.file, name)).expect("a run");
     (journal, run)
 }
@@ -246,8 +254,9 @@ fn reports(c: &mut Criterion) {
     let (folder, layout) = file("rows.csv", &text);
     let (journal, run) = begun(&folder, "rows.csv", layout);
     let reports = folder.path().join("reports");
+    let going = Going { again: "deskload resume", waits_for: None };
     group.bench_function("write the reports, every row invalid", |b| {
-        b.iter(|| deskload::report::write(&reports, &journal, &run, None).expect("reports"));
+        b.iter(|| deskload::report::write(&reports, &journal, &run, None, going).expect("reports"));
     });
     group.finish();
 }

@@ -77,12 +77,19 @@ fn take_in(journal: &mut Journal, order: &Order<'_>) -> Result<Run> {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&mapping, records.header())?;
         journal.begin_first_pass()?;
-        survey(&mut records, &mapping, true, &mut |invalid| journal.note_invalid(invalid))?
+        survey(&mut records, &mapping, true, &mut |seen| journal.note(seen))?
     };
     let input = InputId { sha256: taken.sha256, bytes: taken.bytes, path: None };
     let desk = DeskId::new(order.url, ACCOUNT_EMAIL);
-    let new =
-        NewRun { desk: &desk, input: &input, layout: &layout, mapping: &mapping, survey: &survey, now_ms: 0 };
+    let new = NewRun {
+        desk: &desk,
+        input: &input,
+        layout: &layout,
+        mapping: &mapping,
+        survey: &survey,
+        unchanged: None,
+        now_ms: 0,
+    };
     Ok(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?)
 }
 

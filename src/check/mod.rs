@@ -8,7 +8,7 @@
 //! | [`mod@pointer`] | the line of an invalid row, with a mark under the cell |
 //! | [`shown`] | all of it, for a person and for a program |
 //!
-//! It watches the first reading ([`crate::input::survey_each`]) and changes nothing. Memory does not grow with the input:
+//! It watches the first reading ([`crate::input::survey()`]) and changes nothing. Memory does not grow with the input:
 //! each table has an end, and what lies behind that is counted as a whole. Nothing here makes an input unusable: what it
 //! finds is told, and a person decides.
 

@@ -90,6 +90,12 @@ pub struct InputArgs {
     /// Refuse the whole input if any row is invalid
     #[arg(long, env = "DESKLOAD_STRICT")]
     pub strict: bool,
+    /// Skip the rows of a new input whose tickets were given all of these values last, as far as this journal knows
+    #[arg(long, env = "DESKLOAD_ONLY_CHANGED")]
+    pub only_changed: bool,
+    /// With --only-changed: send what was given longer ago than this all the same: 30d, 12h [default: no end]
+    #[arg(long, env = "DESKLOAD_MAX_AGE", value_name = "TIME", value_parser = parse_duration)]
+    pub max_age: Option<Duration>,
 }
 
 /// Which configuration.

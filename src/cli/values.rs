@@ -70,10 +70,12 @@ pub(super) fn parse_rows(text: &str) -> Result<Rows, String> {
     }
 }
 
-/// Reads `30s`, `1h30m`, `15m`, `500ms`; at most 366 days, so that no sum of such times overflows a clock.
+/// Reads `30s`, `1h30m`, `15m`, `500ms`, `30d` (days of 24 hours); at most 366 days, so that no sum of such times
+/// overflows a clock.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_hours(366 * 24);
-    text.parse::<jiff::SignedDuration>()
+    text.parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .filter(|duration| !duration.is_zero() && *duration <= MAX)
@@ -145,7 +147,9 @@ mod tests {
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
         assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
         assert_eq!(parse_duration("8784h"), Ok(Duration::from_hours(8784)));
-        for wrong in ["", "15", "0s", "-5s", "soon", "8784h 1ns", "9000000000000000000s"] {
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(parse_duration("1w 1d"), Ok(Duration::from_hours(192)));
+        for wrong in ["", "15", "0s", "-5s", "soon", "1mo", "8784h 1ns", "9000000000000000000s"] {
             assert!(parse_duration(wrong).unwrap_err().contains("30s, 15m"), "{wrong}");
         }
     }

@@ -11,12 +11,15 @@ use crate::check::{Findings, shown};
 use crate::cli::CheckArgs;
 use crate::commands::forecast::{self, Forecast};
 use crate::commands::source::{Source, locate};
-use crate::commands::{print, remarks};
+use crate::commands::{now_ms, print, remarks};
 use crate::config::Profile;
 use crate::desk::proprofs::Common;
 use crate::error::{EXIT_DONE, Error};
-use crate::input::{Format, Layout, Records, Survey, survey_each};
-use crate::mapping::{At, Mapping, MappingSpec, letters};
+use crate::input::{Format, Layout, Records, Survey, survey};
+use crate::journal::Journal;
+use crate::journal::runs::DeskId;
+use crate::journal::unchanged::{Asked, Unchanged};
+use crate::mapping::{At, Mapping, letters};
 use crate::settings::{CheckSettings, InputSettings};
 use crate::shutdown::Shutdown;
 use crate::table;
@@ -36,11 +39,11 @@ pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
     super::speak(&settings.output)?;
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;
-    let mut checked = read(&source, &input, &shutdown)
+    let mut checked = read(&source, &input, &settings, &shutdown)
         .map_err(|error| shutdown.check().err().unwrap_or(error))
         .map_err(|error| locate(error, &source))?;
     let counted = checked.findings.tickets.counted();
-    let warnings = checked.warnings(&input.mapping, &settings);
+    let warnings = checked.warnings(&input, &settings);
     let refused = checked.refused(input.strict, &settings).err();
     let name = source.path().map_or_else(|| "standard input".to_owned(), |_| args.file.display().to_string());
     let report = Report { name: &name, checked: &checked, counted, warnings: &warnings, settings: &settings };
@@ -56,9 +59,16 @@ struct Checked {
     layout: Layout,
     survey: Survey,
     findings: Findings,
+    /// How many valid rows `--only-changed` would skip, going by what the journal knows now.
+    unchanged: Option<u64>,
 }
 
-fn read(source: &Source, input: &InputSettings, shutdown: &Shutdown) -> Result<Checked, Error> {
+fn read(
+    source: &Source,
+    input: &InputSettings,
+    settings: &CheckSettings,
+    shutdown: &Shutdown,
+) -> Result<Checked, Error> {
     let mut taken = source.take(input, &std::env::temp_dir(), shutdown)?;
     let layout = input.layout(&mut taken, source.path())?;
     for detected in &taken.detected {
@@ -67,22 +77,52 @@ fn read(source: &Source, input: &InputSettings, shutdown: &Shutdown) -> Result<C
     let mut records = Records::open(taken.file.path(), &layout)?;
     let mapping = Mapping::resolve(&input.mapping, records.header())?;
     let mut findings = Findings::new(Pointer::open(taken.file.path(), layout)?);
-    let survey = survey_each(&mut records, &mapping, &mut |seen| {
+    let mut known = Known::find(input, settings)?;
+    let survey = survey(&mut records, &mapping, false, &mut |seen| {
         if seen.record.number().is_multiple_of(LOOK_EVERY_ROWS) {
             shutdown.check()?;
         }
+        if let (Some(known), Ok(update)) = (&mut known, seen.result) {
+            known.journal.note_asked(&mut known.asked, seen.record.number(), update)?;
+        }
         findings.see(seen)
     })?;
-    Ok(Checked { layout, survey, findings })
+    let recent = input.recent(now_ms());
+    let unchanged = known
+        .map(|known| {
+            known.journal.unchanged(&known.asked, &known.desk, survey.rows, recent, &|| shutdown.check())
+        })
+        .transpose()?;
+    Ok(Checked { layout, survey, findings, unchanged: unchanged.as_ref().map(Unchanged::count) })
+}
+
+/// What `--only-changed` compares with. The account is not held: a process that works for it may change the answer.
+struct Known {
+    journal: Journal,
+    desk: DeskId,
+    asked: Asked,
+}
+
+impl Known {
+    /// `None`: nothing was asked for, or nothing is known.
+    fn find(input: &InputSettings, settings: &CheckSettings) -> Result<Option<Self>, Error> {
+        let Some(email) = settings.account_email.as_deref().filter(|_| input.only_changed) else {
+            return Ok(None);
+        };
+        let Some(mut journal) = Journal::open_if_there(&settings.output.journal)? else { return Ok(None) };
+        let asked = journal.begin_comparing()?;
+        Ok(Some(Self { journal, desk: DeskId::new(settings.url.as_str(), email), asked }))
+    }
 }
 
 impl Checked {
     fn updates(&self) -> u64 {
-        self.survey.rows - self.survey.invalid
+        self.survey.rows - self.survey.invalid - self.unchanged.unwrap_or_default()
     }
 
     /// What looks wrong, and stops nobody.
-    fn warnings(&mut self, mapping: &MappingSpec, settings: &CheckSettings) -> Vec<String> {
+    fn warnings(&mut self, input: &InputSettings, settings: &CheckSettings) -> Vec<String> {
+        let mapping = &input.mapping;
         let mut warnings = self.findings.tally.warnings();
         warnings.extend(remarks::lines(&self.survey, mapping));
         let survey = &self.survey;
@@ -94,6 +134,12 @@ impl Checked {
                 thousands(survey.invalid),
                 rows(survey.rows)
             ));
+        }
+        if input.only_changed && settings.account_email.is_none() {
+            warnings.push(
+                "what --only-changed would skip is not known without --account-email: all that is valid counts as sent"
+                    .to_owned(),
+            );
         }
         if survey.rows == 0 {
             warnings.push("there is no row".to_owned());
@@ -152,6 +198,8 @@ struct ToldInput<'a> {
     valid: u64,
     invalid: u64,
     identical: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged: Option<u64>,
 }
 
 impl Report<'_> {
@@ -190,6 +238,9 @@ impl Report<'_> {
             ("rows", thousands(survey.rows)),
             ("invalid", thousands(survey.invalid)),
         ];
+        if let Some(unchanged) = self.checked.unchanged {
+            sums.push(("unchanged", thousands(unchanged)));
+        }
         if self.counted.tickets > 0 {
             sums.push(("tickets", shown::tickets(self.counted)));
         }
@@ -255,9 +306,10 @@ impl Report<'_> {
                 format: self.checked.layout.format,
                 delimiter: self.delimiter(),
                 rows: survey.rows,
-                valid: self.checked.updates(),
+                valid: survey.rows - survey.invalid,
                 invalid: survey.invalid,
                 identical: survey.identical,
+                unchanged: self.checked.unchanged,
             },
             url: self.settings.url.as_str(),
             account_email: self.settings.account_email.as_deref(),

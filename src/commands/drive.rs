@@ -140,8 +140,12 @@ fn announce(run: &Run, settings: &SendSettings) {
     if voice::form() == Form::Program {
         return;
     }
+    let unchanged = match run.unchanged {
+        None | Some(0) => String::new(),
+        Some(unchanged) => format!(" ({} unchanged)", thousands(unchanged)),
+    };
     say(&format!(
-        "run {}: {} of {} to send to {}, pace {}",
+        "run {}: {} of {}{unchanged} to send to {}, pace {}",
         run.key.id,
         rows(run.counts.pending),
         thousands(run.counts.rows),

@@ -13,6 +13,7 @@ use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
+use crate::journal::unchanged::{Asked, Unchanged};
 use crate::mapping::Mapping;
 use crate::pipeline::Ended;
 use crate::settings::{InputSettings, Known, SendSettings};
@@ -153,6 +154,12 @@ impl Planner<'_> {
         // A run is input, mapping and desk: another mapping makes another run.
         let same: Vec<&Run> = runs.iter().rev().filter(|run| self.differences(run).is_empty()).collect();
         if let Some(run) = same.iter().copied().find(is_left) {
+            if self.input.only_changed && run.unchanged.is_none() {
+                say(&format!(
+                    "run {} was begun without --only-changed, which is for a new run: all that is left of it is sent",
+                    run.key.id
+                ));
+            }
             return Ok(Some(Plan::Send(Box::new(run.clone()))));
         }
         if self.args.again {
@@ -189,15 +196,30 @@ impl Planner<'_> {
         differences
     }
 
-    /// Reads every row once, and notes the invalid ones.
-    fn survey(&self, journal: &mut Journal, taken: &Taken, layout: Layout) -> Result<Survey, Error> {
+    /// Reads every row once, and notes the invalid ones and those that need not be sent.
+    fn survey(
+        &self,
+        journal: &mut Journal,
+        taken: &Taken,
+        layout: Layout,
+    ) -> Result<(Survey, Option<Unchanged>), Error> {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&self.input.mapping, records.header())?;
         journal.begin_first_pass()?;
-        survey(&mut records, &mapping, self.input.strict, &mut |invalid| {
+        let mut asked = self.input.only_changed.then(|| journal.begin_comparing()).transpose()?;
+        let survey = survey(&mut records, &mapping, self.input.strict, &mut |seen| {
             self.shutdown.check()?;
-            journal.note_invalid(invalid)
-        })
+            if let (Some(asked), Ok(update)) = (&mut asked, seen.result) {
+                journal.note_asked(asked, seen.record.number(), update)?;
+            }
+            journal.note(seen)
+        })?;
+        let compare = |asked: Asked| {
+            let (desk, recent) = (&self.settings.desk_id, self.input.recent(now_ms()));
+            journal.unchanged(&asked, desk, survey.rows, recent, &|| self.shutdown.check())
+        };
+        let unchanged = asked.map(compare).transpose()?;
+        Ok((survey, unchanged))
     }
 
     /// Reads every row once, and opens a run for them.
@@ -206,14 +228,16 @@ impl Planner<'_> {
         for detected in &taken.detected {
             say(detected);
         }
-        let survey = self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
+        let (survey, unchanged) =
+            self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
         for remark in remarks::lines(&survey, &self.input.mapping) {
             say(&remark);
         }
-        self.settings.terms.guards.check(survey.rows, survey.rows - survey.invalid)?;
+        let updates = survey.rows - survey.invalid - unchanged.as_ref().map_or(0, Unchanged::count);
+        self.settings.terms.guards.check(survey.rows, updates)?;
         let too_many = self.too_many_invalid(&survey);
-        if too_many.is_none() && !self.may_begin(source, &survey)? {
+        if too_many.is_none() && !self.may_begin(source, &survey, updates)? {
             return Ok(Plan::Declined);
         }
         let input = InputId {
@@ -223,7 +247,15 @@ impl Planner<'_> {
         };
         let desk: &DeskId = &self.settings.desk_id;
         let mapping = &self.input.mapping;
-        let new = NewRun { desk, input: &input, layout: &layout, mapping, survey: &survey, now_ms: now_ms() };
+        let new = NewRun {
+            desk,
+            input: &input,
+            layout: &layout,
+            mapping,
+            survey: &survey,
+            unchanged: unchanged.as_ref(),
+            now_ms: now_ms(),
+        };
         // The spool first: a run without its rows could not go on, rows without a run are swept up.
         let folder = journal.spool_folder();
         let run = Box::new(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?);
@@ -247,25 +279,25 @@ impl Planner<'_> {
     }
 
     /// Shows what would be done and asks, if somebody is there to be asked.
-    fn may_begin(&self, source: &Source, survey: &Survey) -> Result<bool, Error> {
+    fn may_begin(&self, source: &Source, survey: &Survey, updates: u64) -> Result<bool, Error> {
         let asked =
             io::stdin().is_terminal() && io::stderr().is_terminal() && !matches!(source, Source::Stdin);
-        let count = survey.rows - survey.invalid;
-        if self.args.yes || !asked || count == 0 {
+        if self.args.yes || !asked || updates == 0 {
             return Ok(true);
         }
         let SendSettings { desk_id, terms, .. } = self.settings;
-        let invalid = match survey.invalid {
-            0 => String::new(),
-            invalid => format!(", {} of them invalid", thousands(invalid)),
-        };
-        voice::complain(&format!("{}: {}{invalid}", self.args.check.file.display(), rows(survey.rows)));
+        let unsent = [(survey.invalid, "invalid"), (survey.rows - survey.invalid - updates, "unchanged")];
+        let unsent = unsent.into_iter().filter(|(count, _)| *count > 0);
+        let unsent: Vec<String> =
+            unsent.map(|(count, word)| format!(", {} of them {word}", thousands(count))).collect();
+        let unsent = unsent.concat();
+        voice::complain(&format!("{}: {}{unsent}", self.args.check.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
-        for (label, text) in Forecast::new(count, &terms.pace, &terms.bounds).lines() {
+        for (label, text) in Forecast::new(updates, &terms.pace, &terms.bounds).lines() {
             voice::complain(&format!("{label}: {text}"));
         }
         let updates =
-            if count == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(count)) };
+            if updates == 1 { "1 update".to_owned() } else { format!("{} updates", thousands(updates)) };
         voice::complain(&format!("Send {updates}? [y/N]"));
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map_err(|error| {

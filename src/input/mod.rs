@@ -36,7 +36,7 @@ mod window;
 pub use csv::Header;
 pub use layout::{Choice, Format, Layout};
 pub use records::{Body, Mark, Record, Records};
-pub use survey::{Invalid, Seen, Survey, survey, survey_each};
+pub use survey::{Invalid, Seen, Survey, survey};
 
 /// The longest record, in bytes: far above any honest update, far below what would hurt.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;

@@ -81,21 +81,23 @@ pub struct Seen<'a> {
     pub result: Result<&'a TicketUpdate, &'a Invalid>,
 }
 
-/// Reads everything that is left in `records`. Each invalid row is told to `on_invalid` as it is met, whose
-/// error ends the reading. With `strict`, invalid rows are [`Error::Input`] once everything was read.
+/// Reads everything that is left in `records`. Each row is told to `on_row` as it is met, whose error ends the
+/// reading. With `strict`, invalid rows are [`Error::Input`] once everything was read.
 pub fn survey(
     records: &mut Records,
     mapping: &Mapping,
     strict: bool,
-    on_invalid: &mut dyn FnMut(&Invalid) -> Result<(), Error>,
+    on_row: &mut dyn FnMut(Seen<'_>) -> Result<(), Error>,
 ) -> Result<Survey, Error> {
     let mut named = Vec::new();
-    let found = survey_each(records, mapping, &mut |seen| {
-        let Err(invalid) = seen.result else { return Ok(()) };
-        if strict && named.len() < STRICT_NAMES {
+    let found = read_all(records, mapping, &mut |seen| {
+        if let Err(invalid) = seen.result
+            && strict
+            && named.len() < STRICT_NAMES
+        {
             named.push(invalid.message.clone());
         }
-        on_invalid(invalid)
+        on_row(seen)
     })?;
     if strict {
         found.refuse_invalid(&named)?;
@@ -103,8 +105,7 @@ pub fn survey(
     Ok(found)
 }
 
-/// As [`survey`], for who wants to see every row: each is told to `on_row`, whose error ends the reading.
-pub fn survey_each(
+fn read_all(
     records: &mut Records,
     mapping: &Mapping,
     on_row: &mut dyn FnMut(Seen<'_>) -> Result<(), Error>,

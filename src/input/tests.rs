@@ -255,8 +255,8 @@ fn look(text: &str, layout: Layout, strict: bool) -> (Result<Survey, Error>, Vec
     let mut records = Records::open(file.path(), &layout).unwrap();
     let mapping = Mapping::resolve(&MappingSpec::default(), records.header()).unwrap();
     let mut invalid = Vec::new();
-    let survey = survey(&mut records, &mapping, strict, &mut |one| {
-        invalid.push(one.clone());
+    let survey = survey(&mut records, &mapping, strict, &mut |seen| {
+        invalid.extend(seen.result.err().cloned());
         Ok(())
     });
     (survey, invalid)

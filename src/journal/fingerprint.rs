@@ -1,7 +1,7 @@
 //! What the journal remembers of an update once its row is gone: which fields, and a digest of each value.
 //!
-//! It answers two questions for later runs, "is this the same update?" and "did a later row set all of these
-//! fields?", without keeping the values, which are personal data. Six bytes a value: two different values are
+//! It answers three questions for later runs, "is this the same update?", "did a later row set all of these
+//! fields?" and "does the ticket have these values already?", without keeping the values, which are personal data. Six bytes a value: two different values are
 //! taken for equal once in 2^48 comparisons.
 
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::ticket::{Changes, Field, TicketId, Value};
 
 /// Bytes kept of each value's digest.
-const DIGEST_BYTES: usize = 6;
+pub(super) const DIGEST_BYTES: usize = 6;
 
 /// The custom fields of a run, in the order in which its input first names them. It never changes once the run
 /// is open, because the bits of every [`Fingerprint`] count from it.
@@ -25,6 +25,16 @@ impl FieldBits {
     pub fn new(custom: Vec<String>) -> Self {
         let by_id = custom.iter().enumerate().map(|(index, id)| (id.clone(), index)).collect();
         Self { custom, by_id }
+    }
+
+    /// Takes in the custom fields of one more row, in their order.
+    pub(super) fn learn(&mut self, changes: &Changes) {
+        for field in &changes.custom_fields {
+            if !self.by_id.contains_key(&field.id) {
+                self.by_id.insert(field.id.clone(), self.custom.len());
+                self.custom.push(field.id.clone());
+            }
+        }
     }
 
     /// The custom fields, in order.

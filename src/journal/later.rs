@@ -20,7 +20,7 @@ use crate::ticket::{Changes, Field, TicketId};
 pub enum Later {
     /// Nothing.
     Nothing,
-    /// Later rows that were applied have set all of its fields: there is nothing left for it to say.
+    /// Later rows that were applied, or found so, have set all of its fields: there is nothing left for it to say.
     Superseded(Place),
     /// Later rows that were applied have set some of its fields.
     Overlapped(Place),
@@ -45,7 +45,8 @@ pub struct LaterRows {
 }
 
 impl Journal {
-    /// Builds the look-up of all rows of the desk behind the row `from` of its run: applied and in doubt, by ticket.
+    /// Builds the look-up of all rows of the desk behind the row `from` of its run, by ticket: those applied, those in
+    /// doubt, and those skipped as unchanged, which ask for their values no less for having found them there.
     pub fn build_later(&self, desk: &DeskId, from: (RunKey, u64)) -> Result<LaterRows, Error> {
         let runs: Vec<Run> = self.runs()?.into_iter().filter(|run| run.desk == *desk).collect();
         let build = || {
@@ -58,7 +59,8 @@ impl Journal {
                 let first = run.key.key(0).max(from.0.key(from.1));
                 self.conn.execute(
                     "INSERT INTO temp.later SELECT ticket, key, state, fields FROM row
-                     WHERE key > ?1 AND key <= ?2 AND state IN (1, 5)",
+                     WHERE key > ?1 AND key <= ?2
+                         AND (state IN (1, 5) OR state = 6 AND ticket IS NOT NULL AND digest IS NULL)",
                     params![first, run.key.key(run.counts.rows)],
                 )?;
             }

@@ -2,7 +2,8 @@
 //!
 //! - [`state`]: how a row stands, and the tokens (`Permit`, `Sent`, `Outcome`) that lead from state to state
 //! - [`transitions`]: the one transaction that takes rows from state to state while sending
-//! - [`runs`]: opening and finding runs
+//! - [`runs`]: what a run is, and finding them
+//! - `opening`: how a new one comes in
 //! - [`spent`]: what is left of the account's budget
 //! - [`spools`]: which spool a run names, and where its rows begin
 //! - [`mod@prune`]: gives up the rows of old runs, but for those that later runs are compared with
@@ -10,6 +11,7 @@
 //! - [`minutes`]: the samples that the report draws
 //! - [`invocations`]: the processes that worked on a run
 //! - [`settle`]: what a person's word and a restart do to rows
+//! - [`unchanged`]: which rows of a new input need not be sent
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
 //! - [`schema`]: tables and migrations
@@ -26,7 +28,7 @@
 //!       │    applied         failed ───┼──────────── retry ───────────────────────┘     │
 //!       │       ▲                      │                                                │
 //!       │       └── resolve --applied ─┴── resolve --skip ──▶ skipped                   │
-//!       ├── first pass ──▶ invalid                                                      │
+//!       ├── first pass ──▶ invalid, skipped (unchanged)                                 │
 //!       └── set aside: waits behind a row in doubt, or rests ───────────────────────────┘
 //! ```
 //!
@@ -45,6 +47,7 @@ pub mod fingerprint;
 pub mod invocations;
 pub mod later;
 pub mod minutes;
+mod opening;
 #[cfg(test)]
 mod properties;
 pub mod prune;
@@ -58,6 +61,7 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod transitions;
+pub mod unchanged;
 pub mod writer;
 
 use std::ffi::OsString;

@@ -1,15 +1,14 @@
-//! Runs: opening a new one, and finding those that are there.
+//! Runs: what the journal holds of each, and finding those that are there.
 //!
 //! A run is one input, one mapping, one desk. Its rows' keys follow each other without a gap in the table of
 //! rows, which keeps them short.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Journal;
-use super::spools::insert_marks;
-use super::state::{Reason, State};
+use super::unchanged::Unchanged;
 use crate::error::Error;
-use crate::input::{Invalid, Layout, Survey};
+use crate::input::{Layout, Survey};
 use crate::mapping::MappingSpec;
 
 /// A desk: one URL and one account.
@@ -74,6 +73,8 @@ pub struct NewRun<'a> {
     pub mapping: &'a MappingSpec,
     /// What the first pass found.
     pub survey: &'a Survey,
+    /// The rows that need not be sent, if that was asked for.
+    pub unchanged: Option<&'a Unchanged>,
     /// UNIX time in milliseconds.
     pub now_ms: i64,
 }
@@ -129,6 +130,8 @@ pub struct Run {
     pub mapping: MappingSpec,
     /// The custom fields that its rows name.
     pub custom_fields: Vec<String>,
+    /// How many rows were skipped as unchanged when it began; `None`: begun without `--only-changed`.
+    pub unchanged: Option<u64>,
     /// The spool's file name; `None` once nothing needs it.
     pub spool: Option<String>,
     /// Every row below it has an entry.
@@ -170,7 +173,7 @@ impl Run {
 }
 
 const SELECT: &str = "SELECT run.id, key_before, url, email, sha256, bytes, path, layout, mapping, \
-     custom_fields, spool, cursor, rows, applied, failed, invalid, in_doubt, skipped, attempts, throttled, \
+     custom_fields, unchanged, spool, cursor, rows, applied, failed, invalid, in_doubt, skipped, attempts, throttled, \
      started_ms, ended_ms, exit_code, pruned_ms FROM run JOIN account ON account.id = run.account";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -181,6 +184,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
         layout: json(row, "layout")?,
         mapping: json(row, "mapping")?,
         custom_fields: json(row, "custom_fields")?,
+        unchanged: row.get("unchanged")?,
         spool: row.get("spool")?,
         cursor: row.get("cursor")?,
         counts: Counts::read(row)?,
@@ -240,12 +244,14 @@ impl Journal {
             .map_err(self.explain("read"))
     }
 
-    /// Whether a newer run of the same desk has applied anything, or has a row in doubt.
+    /// Whether a newer run of the same desk has applied anything, has a row in doubt, or has found values as it wants
+    /// them.
     pub fn has_newer(&self, run: &Run) -> Result<bool, Error> {
         self.conn
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
-                     WHERE url = ?1 AND email = ?2 AND run.id > ?3 AND applied + in_doubt > 0)",
+                     WHERE url = ?1 AND email = ?2 AND run.id > ?3
+                         AND applied + in_doubt + coalesce(unchanged, 0) > 0)",
                 params![run.desk.url, run.desk.account_email, run.key.id],
                 |row| row.get(0),
             )
@@ -274,46 +280,6 @@ impl Journal {
         };
         query().map_err(self.explain("read"))
     }
-
-    /// Keeps an invalid row until [`Journal::open_run`] takes it over.
-    ///
-    /// A temporary table, because there may be millions, and because nothing may lock the journal while an
-    /// input is still being read from a slow pipe.
-    pub fn note_invalid(&mut self, invalid: &Invalid) -> Result<(), Error> {
-        let insert = |conn: &Connection| {
-            conn.prepare_cached("INSERT INTO temp.invalid (row, message) VALUES (?1, ?2)")?
-                .execute(params![invalid.row, invalid.message])
-        };
-        insert(&self.conn).map(|_| ()).map_err(self.explain("write"))
-    }
-
-    /// Makes room for [`Journal::note_invalid`], forgetting what an earlier pass noted.
-    pub fn begin_first_pass(&mut self) -> Result<(), Error> {
-        self.conn
-            .execute_batch(
-                "DROP TABLE IF EXISTS temp.invalid;
-                 CREATE TEMP TABLE invalid (row INTEGER PRIMARY KEY, message TEXT NOT NULL);",
-            )
-            .map_err(self.explain("write"))
-    }
-
-    /// Opens a run with the invalid rows of its first pass, in one transaction. `keep` puts the spool in place
-    /// under the name that it is given, before the commit: a run never lacks its rows, and a spool without a run
-    /// is swept up by the next start.
-    pub fn open_run(
-        &mut self,
-        new: &NewRun<'_>,
-        keep: impl FnOnce(&str) -> Result<(), Error>,
-    ) -> Result<Run, Error> {
-        let failed = self.explain("write");
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        let id = insert_run(&tx, new).map_err(&failed)?;
-        keep(&Run::spool_name(id))?;
-        tx.commit().map_err(&failed)?;
-        self.conn.execute_batch("DROP TABLE temp.invalid").map_err(&failed)?;
-        self.run(id)?
-            .ok_or_else(|| Error::Machine("the run that was just opened is not in the journal".to_owned()))
-    }
 }
 
 impl Journal {
@@ -328,50 +294,4 @@ impl Journal {
             )
             .map_err(self.explain("read"))
     }
-}
-
-fn insert_run(tx: &Transaction<'_>, new: &NewRun<'_>) -> rusqlite::Result<u64> {
-    let text = |result: serde_json::Result<String>| {
-        result.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-    };
-    let account: i64 = tx.query_row(
-        "INSERT INTO account (url, email) VALUES (?1, ?2)
-             ON CONFLICT (url, email) DO UPDATE SET url = excluded.url RETURNING id",
-        [&new.desk.url, &new.desk.account_email],
-        |row| row.get(0),
-    )?;
-    let key_before: i64 =
-        tx.query_row("SELECT coalesce(max(key_before + rows), 0) FROM run", [], |row| row.get(0))?;
-    tx.execute(
-        "INSERT INTO run (account, key_before, rows, sha256, bytes, path, layout, mapping,
-                 custom_fields, invalid, started_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        params![
-            account,
-            key_before,
-            new.survey.rows,
-            new.input.sha256,
-            new.input.bytes,
-            new.input.path,
-            text(serde_json::to_string(new.layout))?,
-            text(serde_json::to_string(new.mapping))?,
-            text(serde_json::to_string(&new.survey.custom_fields))?,
-            new.survey.invalid,
-            new.now_ms
-        ],
-    )?;
-    let id = tx.last_insert_rowid();
-    // The name follows from the number, which is known only now.
-    tx.execute("UPDATE run SET spool = ?2 WHERE id = ?1", params![id, Run::spool_name(id.cast_unsigned())])?;
-    tx.execute(
-        "INSERT INTO row (key, state) SELECT ?1 + row, ?2 FROM temp.invalid ORDER BY row",
-        params![key_before, State::Invalid.code()],
-    )?;
-    tx.execute(
-        "INSERT INTO detail (key, attempts, reason, message)
-             SELECT ?1 + row, 0, ?2, message FROM temp.invalid ORDER BY row",
-        params![key_before, Reason::Invalid.as_str()],
-    )?;
-    insert_marks(tx, id, &new.survey.marks)?;
-    Ok(id.cast_unsigned())
 }

@@ -136,6 +136,11 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (run, number)
     ) STRICT, WITHOUT ROWID;
     ",
+    "
+    -- How many rows were skipped when the run began, because their tickets had these values; NULL: it did not look.
+    -- Such a row has no digest and no detail.
+    ALTER TABLE run ADD COLUMN unchanged INTEGER;
+    ",
 ];
 
 /// The number of steps that this version knows.

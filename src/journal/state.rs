@@ -111,6 +111,8 @@ pub enum Reason {
     Superseded,
     /// Later rows have set some of its fields since.
     Overlapped,
+    /// Its ticket was given these values last.
+    Unchanged,
 }
 
 impl Reason {
@@ -135,6 +137,7 @@ impl Reason {
             Self::Resolved => "resolved",
             Self::Superseded => "superseded",
             Self::Overlapped => "overlapped",
+            Self::Unchanged => "unchanged",
         }
     }
 }

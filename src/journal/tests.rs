@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::Journal;
 use super::fingerprint::{FieldBits, Fingerprint};
+use super::minutes::Meanwhile;
 use super::runs::{DeskId, InputId, NewRun, Run};
 use super::settle::Word;
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
@@ -31,11 +32,18 @@ pub(crate) fn take_in(journal: &mut Journal, text: &str) -> Run {
     let mut records = Records::open(taken.file.path(), &layout).unwrap();
     let mapping = Mapping::resolve(&spec, records.header()).unwrap();
     journal.begin_first_pass().unwrap();
-    let survey = survey(&mut records, &mapping, false, &mut |invalid| journal.note_invalid(invalid)).unwrap();
+    let survey = survey(&mut records, &mapping, false, &mut |seen| journal.note(seen)).unwrap();
     let input = InputId { sha256: taken.sha256.clone(), bytes: taken.bytes, path: None };
     let desk = desk();
-    let new =
-        NewRun { desk: &desk, input: &input, layout: &layout, mapping: &spec, survey: &survey, now_ms: 0 };
+    let new = NewRun {
+        desk: &desk,
+        input: &input,
+        layout: &layout,
+        mapping: &spec,
+        survey: &survey,
+        unchanged: None,
+        now_ms: 0,
+    };
     journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name)).unwrap()
 }
 
@@ -202,9 +210,9 @@ fn setting_a_row_aside_gives_it_an_entry_and_changes_none() {
 }
 
 #[test]
-fn a_batch_is_empty_until_something_happened_to_a_row() {
-    let empty = Batch { cursor: 7, now_ms: 1, paused_ms: 5, ..Batch::default() };
-    assert!(empty.is_empty(), "a pause alone is no reason for a commit");
+fn a_batch_is_empty_until_something_happened() {
+    let now = Meanwhile { now_ms: 1, ..Meanwhile::default() };
+    assert!(Batch { cursor: 7, meanwhile: now, ..Batch::default() }.is_empty());
     let permit = || Permit::new(&intent(1));
     let outcome = permit().send().settle(Ending::Applied, Duration::ZERO);
     let skipped = (intent(1), Unsent::Skipped(note(Reason::Superseded)));
@@ -214,44 +222,10 @@ fn a_batch_is_empty_until_something_happened_to_a_row() {
         Batch { set_aside: vec![intent(1)], ..Batch::default() },
         Batch { unsent: vec![skipped], ..Batch::default() },
         Batch { wanted: vec![intent(1)], ..Batch::default() },
+        Batch { meanwhile: Meanwhile { paused_ms: 5, ..now }, ..Batch::default() },
     ] {
         assert!(!batch.is_empty(), "{batch:?}");
     }
-}
-
-#[test]
-fn a_minute_keeps_what_happened_in_it() {
-    let (_folder, mut journal, run) = opened(&csv(5));
-    let mut permits = grant(&mut journal, &run, &[1, 2, 3, 4, 5]).unwrap().into_iter();
-    let mut after = |ms, ending| permits.next().unwrap().send().settle(ending, Duration::from_millis(ms));
-    let outcomes = vec![
-        after(3, Ending::Applied),
-        after(40_000, Ending::Failed(note(Reason::Rejected))),
-        after(1, Ending::NotApplied(note(Reason::Throttled))),
-        after(3, Ending::NotApplied(note(Reason::NotSent))),
-    ];
-    let later = vec![after(3, in_doubt())];
-    for (now_ms, paused_ms, outcomes) in [
-        (5 * 60_000, 250, outcomes),
-        (6 * 60_000 - 1, 50, later),
-        (6 * 60_000, 7, vec![]),
-        (7 * 60_000, 0, vec![]),
-    ] {
-        journal.commit(run.key, &Batch { outcomes, now_ms, paused_ms, ..Batch::default() }).unwrap();
-    }
-    let mut select = journal
-        .conn
-        .prepare("SELECT minute, applied, failed, in_doubt, throttled, not_sent, paused_ms FROM minute")
-        .unwrap();
-    let numbers = |row: &rusqlite::Row<'_>| (0..7).map(|column| row.get(column)).collect();
-    let minutes: Vec<Vec<i64>> = select.query_map([], numbers).unwrap().map(Result::unwrap).collect();
-    assert_eq!(minutes, [[5, 1, 1, 1, 1, 1, 300], [6, 0, 0, 0, 0, 0, 7]]);
-    let blob: Vec<u8> =
-        journal.conn.query_row("SELECT latency FROM minute WHERE minute = 5", [], |row| row.get(0)).unwrap();
-    let latencies: Vec<u32> =
-        blob.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-    // Under 2 ms, twice under 5 ms, above 30 s; what never left took no time.
-    assert_eq!(latencies, [0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::journal::runs::{Counts, Run};
-use crate::journal::state::State;
+use crate::journal::state::{Reason, State};
 use crate::table;
 use crate::text::thousands;
 
@@ -82,7 +82,7 @@ struct Desk<'a> {
 /// A reason, and how many rows have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tallied {
-    /// `failed`, `invalid` or `in_doubt`.
+    /// `failed`, `invalid`, `in_doubt`, or `skipped` for rows that were unchanged.
     pub outcome: &'static str,
     /// The word.
     pub reason: String,
@@ -136,7 +136,7 @@ pub(crate) fn rfc_3339(unix_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(unix_ms).map(|time| time.to_string()).unwrap_or_default()
 }
 
-/// Why rows are failed, invalid or in doubt: the most frequent reasons first.
+/// Why rows are failed, invalid, in doubt, or skipped as unchanged: the most frequent reasons first.
 pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
     let mut reasons: HashMap<(&'static str, String, String), Tallied> = HashMap::new();
     let mut after = 0;
@@ -167,6 +167,17 @@ pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
         }
     }
     let mut reasons: Vec<Tallied> = reasons.into_values().collect();
+    if let Some(count) = run.unchanged.filter(|count| *count > 0) {
+        let message = "the ticket was given these values last";
+        reasons.push(Tallied {
+            outcome: State::Skipped.key(),
+            reason: Reason::Unchanged.as_str().to_owned(),
+            message: message.to_owned(),
+            count,
+            example: message.to_owned(),
+            rows: Vec::new(),
+        });
+    }
     reasons.sort_by(|one, other| {
         other
             .count

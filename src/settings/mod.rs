@@ -32,6 +32,7 @@ use crate::input::layout::{named, typed};
 use crate::input::spool::{self, Kind, Taken};
 use crate::input::{Choice, Format, Layout, Records};
 use crate::journal::runs::DeskId;
+use crate::journal::unchanged::Recent;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
 use crate::until::Bounds;
@@ -48,6 +49,10 @@ pub struct InputSettings {
     pub mapping: MappingSpec,
     /// Whether one invalid row spoils the input.
     pub strict: bool,
+    /// Whether rows are skipped that ask for what their tickets were given last.
+    pub only_changed: bool,
+    /// How long ago that may have been.
+    pub max_age: Option<Duration>,
 }
 
 impl InputSettings {
@@ -73,7 +78,14 @@ impl InputSettings {
         } else {
             mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
         }
-        Ok(Self { format: args.format, delimiter: args.delimiter, mapping, strict: args.strict })
+        Ok(Self {
+            format: args.format,
+            delimiter: args.delimiter,
+            mapping,
+            strict: args.strict,
+            only_changed: args.only_changed,
+            max_age: args.max_age,
+        })
     }
 
     /// Copies an input into `folder`, decoded as was typed or as its first bytes say. `path` is where it has one.
@@ -84,6 +96,15 @@ impl InputSettings {
             Kind::Text(self.mapping.encoding.as_deref())
         };
         spool::take_as(source, folder, kind)
+    }
+
+    /// Which values are recent enough to be compared with.
+    #[must_use]
+    pub fn recent(&self, now_ms: i64) -> Recent {
+        self.max_age.map_or(Recent::ANY, |age| {
+            let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+            Recent { from_ms: now_ms.saturating_sub(age_ms), to_ms: now_ms }
+        })
     }
 
     /// How the copy is laid out; what was found out about it besides is added to `taken.detected`.

@@ -176,7 +176,7 @@ impl Life {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&mapping_spec, records.header())?;
         journal.begin_first_pass()?;
-        let survey = survey(&mut records, &mapping, false, &mut |invalid| journal.note_invalid(invalid))?;
+        let survey = survey(&mut records, &mapping, false, &mut |seen| journal.note(seen))?;
         let input = InputId { sha256: taken.sha256, bytes: taken.bytes, path: None };
         let desk = &self.desk_id;
         let new = NewRun {
@@ -185,6 +185,7 @@ impl Life {
             layout: &layout,
             mapping: &mapping_spec,
             survey: &survey,
+            unchanged: None,
             now_ms: 0,
         };
         let run = journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?;

@@ -178,7 +178,7 @@ impl Life {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&spec, records.header())?;
         journal.begin_first_pass()?;
-        let survey = survey(&mut records, &mapping, false, &mut |invalid| journal.note_invalid(invalid))?;
+        let survey = survey(&mut records, &mapping, false, &mut |seen| journal.note(seen))?;
         let input = InputId { sha256: taken.sha256, bytes: taken.bytes, path: None };
         let desk = desk();
         let new = NewRun {
@@ -187,6 +187,7 @@ impl Life {
             layout: &layout,
             mapping: &spec,
             survey: &survey,
+            unchanged: None,
             now_ms: 0,
         };
         let mut after = self.history.now().clone();
