@@ -68,6 +68,8 @@ mod newer;
 mod nginx;
 #[path = "promises/old_journal.rs"]
 mod old_journal;
+#[path = "promises/nights.rs"]
+mod nights;
 #[path = "promises/order.rs"]
 mod order;
 #[path = "promises/pause.rs"]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{Expected, Rates, parse_duration, parse_expected, parse_rates};
+use super::values::{Expected, Rates, parse_duration, parse_rates};
 use crate::breaker::MaxFailures;
 use crate::input::{Choice, Format};
 use crate::pace::Rate;
@@ -214,7 +214,7 @@ pub struct SafetyArgs {
     pub limit: Option<NonZeroU64>,
     /// Refuse a new input that has another number of rows: 9000..11000, 9000.., ..11000 or 10000
     /// [default: any]
-    #[arg(long, env = "DESKLOAD_EXPECT_ROWS", value_name = "A..B", value_parser = parse_expected)]
+    #[arg(long, env = "DESKLOAD_EXPECT_ROWS", value_name = "A..B")]
     pub expect_rows: Option<Expected>,
     /// Refuse a new input that would send more updates than this [default: any number]
     #[arg(long, env = "DESKLOAD_MAX_UPDATES", value_name = "N")]

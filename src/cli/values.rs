@@ -39,15 +39,20 @@ impl std::fmt::Display for Expected {
     }
 }
 
-pub(super) fn parse_expected(text: &str) -> Result<Expected, String> {
-    let expected = || format!("{text:?} is no number of rows, such as 9000..11000, 9000.., ..11000 or 10000");
-    let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let end = |end: &str, open: u64| match end.trim() {
-        "" => Ok(open),
-        digits => digits.parse().map_err(|_| expected()),
-    };
-    let (from, to) = (end(from, 0)?, end(to, u64::MAX)?);
-    if matches!(text.trim(), "" | "..") || from > to { Err(expected()) } else { Ok(Expected { from, to }) }
+impl std::str::FromStr for Expected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            || format!("{text:?} is no number of rows, such as 9000..11000, 9000.., ..11000 or 10000");
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        let end = |end: &str, open: u64| match end.trim() {
+            "" => Ok(open),
+            digits => digits.parse().map_err(|_| expected()),
+        };
+        let (from, to) = (end(from, 0)?, end(to, u64::MAX)?);
+        if matches!(text.trim(), "" | "..") || from > to { Err(expected()) } else { Ok(Self { from, to }) }
+    }
 }
 
 /// The rows of `--rows`: inclusive ranges, in order, none twice.
@@ -132,13 +137,13 @@ mod tests {
 
     #[test]
     fn an_expected_number_of_rows_is_a_number_or_a_range() {
-        let holds = |text: &str, rows| parse_expected(text).unwrap().holds(rows);
+        let holds = |text: &str, rows| text.parse::<Expected>().unwrap().holds(rows);
         assert!(holds("9..11", 9) && holds("9..11", 11) && !holds("9..11", 8) && !holds("9..11", 12));
         assert!(
             holds("9..", 1_000) && !holds("9..", 8) && holds("..9", 0) && holds("9", 9) && !holds("9", 10)
         );
         for wrong in ["", "..", "11..9", "a", "-1", "1...2"] {
-            assert!(parse_expected(wrong).is_err(), "{wrong}");
+            assert!(wrong.parse::<Expected>().is_err(), "{wrong}");
         }
     }
 

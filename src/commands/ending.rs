@@ -84,8 +84,9 @@ fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
         .ok_or_else(|| Error::Machine(format!("run {} has vanished from the journal", run.key.id)))
 }
 
-/// What the invocation ends with, as the design orders it.
-fn ending(run: &Run, ended: Ended) -> Option<Error> {
+/// What the invocation ends with, as the design orders it; `None`: exit 0.
+#[must_use]
+pub fn ending(run: &Run, ended: Ended) -> Option<Error> {
     let Ended { stopped, resting, holding, waits_for } = ended;
     if run.counts.pending > 0 && stopped.is_none() && resting == 0 && !holding {
         return Some(Error::Machine(format!(

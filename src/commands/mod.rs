@@ -6,7 +6,7 @@
 //! | [`run`] | takes the input in, decides whether it is new, drives |
 //! | [`resume`] | drives an unfinished run with the mapping it was started with |
 //! | [`retry`] | the same for the failed rows of a run |
-//! | [`drive`], `ending` | what these share: send what is left; tell how it stands and what to do next |
+//! | [`drive`], [`ending`] | what these share: send what is left; tell how it stands and what to do next |
 //! | `source`, `forecast` | what was named as the input; which limit binds, and until when |
 //! | `watched` | metrics, and the command at the end |
 //! | `remarks` | what `run` and `check` say of an input before anything is sent |
@@ -22,7 +22,7 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod drive;
-mod ending;
+pub mod ending;
 mod forecast;
 pub mod init;
 pub mod man;

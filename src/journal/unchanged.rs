@@ -7,11 +7,11 @@
 //!
 //! **When in doubt, changed.** A field counts as known only if the last row that may have set it was applied, and not
 //! too long ago for `--max-age`. Whatever else may have set it since makes it unknown, and so does an earlier row of
-//! the same input that is going to be sent. A row is unchanged if all of its fields are known and equal. The other
+//! the same input that is going to be sent, and any row in doubt, which may still arrive. A row is unchanged if all of its fields are known and equal. The other
 //! mistake, taking a change for none, takes two different values of one field with the same six bytes of digest: once
 //! in 2^48 comparisons.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, Row, Rows, params};
 
@@ -151,7 +151,7 @@ impl Journal {
             seen += 1;
             let id: i64 = row.get(0)?;
             if ticket.id != Some(id) {
-                ticket = Ticket { id: Some(id), last: HashMap::new() };
+                ticket = Ticket { id: Some(id), ..Ticket::default() };
                 while let Some(past) = done.up_to(id) {
                     if past.ticket == id {
                         let custom = customs.get(&past.run).map_or(&[][..], Vec::as_slice);
@@ -179,7 +179,7 @@ const LOOK_EVERY_ROWS: u64 = 4_096;
 /// sent, and one that is pending or failed after one attempt at the most. More attempts may have had a doubt among them,
 /// and so may a row that a person wants to be sent again, or one that was overlapped while it waited for that.
 const DONE: &str = "
-    SELECT row.ticket, run.id, row.fields, row.digest, state = 1 AND started_ms BETWEEN ?3 AND ?4
+    SELECT row.ticket, run.id, row.fields, row.digest, state IN (0, 5), state = 1 AND started_ms BETWEEN ?3 AND ?4
     FROM run JOIN account ON account.id = run.account
         JOIN row ON row.key > run.key_before AND row.key <= run.key_before + run.rows
     WHERE url = ?1 AND email = ?2 AND row.digest IS NOT NULL
@@ -194,6 +194,8 @@ struct Past {
     run: u64,
     fields: Vec<u8>,
     digest: Vec<u8>,
+    /// It is in doubt, or on its way.
+    in_doubt: bool,
     /// It was applied, and not too long ago.
     is_known: bool,
 }
@@ -212,7 +214,8 @@ impl Done<'_> {
                 run: row.get(1)?,
                 fields: row.get(2)?,
                 digest: row.get(3)?,
-                is_known: row.get(4)?,
+                in_doubt: row.get(4)?,
+                is_known: row.get(5)?,
             })
         };
         self.next = self.rows.next()?.map(past).transpose()?;
@@ -225,17 +228,24 @@ impl Done<'_> {
     }
 }
 
-/// What a ticket's fields were set to last; `None`: nobody knows.
+/// What a ticket's fields were set to last.
 #[derive(Default)]
 struct Ticket {
     id: Option<i64>,
+    /// `None`: nobody knows.
     last: HashMap<u32, Option<[u8; DIGEST_BYTES]>>,
+    /// Those that a row in doubt sets.
+    in_doubt: HashSet<u32>,
 }
 
 impl Ticket {
     fn was_given(&mut self, past: &Past, custom: &[u32]) {
         let given = each(&past.fields, &past.digest, custom);
-        self.last.extend(given.map(|(field, digest)| (field, digest.filter(|_| past.is_known))));
+        if past.in_doubt {
+            self.in_doubt.extend(given.map(|(field, _)| field));
+        } else {
+            self.last.extend(given.map(|(field, digest)| (field, digest.filter(|_| past.is_known))));
+        }
     }
 
     fn is_going_to_get(&mut self, fields: impl Iterator<Item = Given>) {
@@ -243,7 +253,9 @@ impl Ticket {
     }
 
     fn has_all(&self, mut fields: impl Iterator<Item = Given>) -> bool {
-        fields.all(|(field, digest)| digest.is_some() && self.last.get(&field) == Some(&digest))
+        fields.all(|(field, digest)| {
+            digest.is_some() && self.last.get(&field) == Some(&digest) && !self.in_doubt.contains(&field)
+        })
     }
 }
 

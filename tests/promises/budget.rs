@@ -11,14 +11,15 @@ use rustix::process::Signal;
 use crate::support::Bench;
 
 /// The most that arrived within so many seconds.
-fn worst(times: &[f64], seconds: f64) -> usize {
+pub(super) fn worst(times: &[f64], seconds: f64) -> usize {
     (0..times.len())
         .map(|first| times[first..].iter().take_while(|at| **at < times[first] + seconds).count())
         .max()
         .unwrap_or(0)
 }
 
-fn times(bench: &Bench) -> Vec<f64> {
+/// When each request arrived.
+pub(super) fn times(bench: &Bench) -> Vec<f64> {
     bench.seen().iter().map(|seen| seen.at).collect()
 }
 

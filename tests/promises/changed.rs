@@ -121,7 +121,7 @@ fn an_earlier_row_of_the_same_input_that_is_sent_makes_the_later_ones_changed() 
 }
 
 #[test]
-fn a_later_row_in_doubt_and_one_that_a_person_let_be_count_as_changed() {
+fn a_row_in_doubt_counts_as_changed() {
     let bench = Bench::scripted([Fate::new(When::Request(3), Reply::status(500)).applied()]);
     bench.file("1.csv", "ticket_id,staff\n7,A\n8,A\n");
     bench.run(&["run", "1.csv"]).code(EXIT_DONE);
@@ -129,12 +129,15 @@ fn a_later_row_in_doubt_and_one_that_a_person_let_be_count_as_changed() {
     bench.run(&["run", "2.csv"]).code(EXIT_ATTENTION);
     changed(&bench, "ticket_id,staff\n7,A\n8,A\n", EXIT_DONE);
     assert_eq!((bench.counts(3), bench.desk().requests), ([1, 0, 0, 0, 1, 0], 4));
+    // It may still arrive, after what was applied since.
+    changed(&bench, "ticket_id,staff\n7,A\n08,A\n", EXIT_DONE);
+    assert_eq!(bench.counts(4), [1, 0, 0, 0, 1, 0]);
     // The same update as the one in doubt waits for a person, as ever.
     changed(&bench, "ticket_id,staff\n8,A\n7,B\n", EXIT_ATTENTION);
-    assert_eq!(bench.counts(4), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(bench.counts(5), [0, 0, 0, 0, 1, 1]);
     bench.run(&["resolve", "2", "--skip"]).code(EXIT_DONE);
-    bench.run(&["resume", "4"]).code(EXIT_DONE);
-    assert_eq!(applied(&bench, 7).len(), 4);
+    bench.run(&["resume", "5"]).code(EXIT_DONE);
+    assert_eq!(applied(&bench, 7).len(), 5);
 }
 
 #[test]

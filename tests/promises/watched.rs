@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_INTERRUPT, EXIT_OVERLAP, EXIT_USAGE};
 use deskload::sandbox::{Fate, Reply, When};
 
-use crate::support::{Bench, TOKEN, until};
+use super::budget::{times, worst};
+use crate::support::{Bench, TOKEN, csv, tool, until};
 
 fn metric(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
@@ -36,6 +37,58 @@ fn metrics_tell_how_the_last_run_stands_and_when_one_last_went_well() {
 }
 
 #[test]
+fn prometheus_accepts_the_metrics() {
+    let Some(promtool) = tool("promtool") else { return };
+    let bench = Bench::scripted([
+        Fate::new(When::Ticket(1), Reply::status(404)),
+        Fate::new(When::Ticket(2), Reply::status(500)),
+    ]);
+    let mut accepted = |file: &str, code| {
+        bench.run(&["run", file, "--metrics-file", "desk.prom", "--max-failures", "100%"]).code(code);
+        let line = format!("{} check metrics < desk.prom", promtool.display());
+        let said = bench.shell(&line, None).code(0);
+        assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""), "it finds nothing to complain of");
+    };
+    // Before a run went well, with every outcome, and after.
+    bench.file("bad.csv", "ticket_id,subject\n1,a\n2,b\n2,c\n3,d\nx,e\n");
+    accepted("bad.csv", EXIT_ATTENTION);
+    bench.rows(4..=5);
+    accepted("rows.csv", EXIT_DONE);
+    assert!(metric(&bench.read("desk.prom"), "deskload_last_success_time_seconds").is_some());
+    // Empty, but a run.
+    bench.file("empty.csv", "ticket_id,subject\n");
+    accepted("empty.csv", EXIT_DONE);
+}
+
+#[test]
+fn two_processes_started_at_once_keep_the_account_s_limit_together() {
+    for overlap in ["fail", "wait"] {
+        let bench = Bench::new();
+        bench.file("one.csv", csv(1..=20));
+        bench.file("two.csv", csv(101..=120));
+        let run = |file: &'static str| {
+            ["run", file, "--rate", "20/s,12/2s", "--burst", "6", "--on-overlap", overlap]
+        };
+        let started = ["one.csv", "two.csv"].map(|file| (file, bench.start(&run(file))));
+        for (file, started) in started {
+            let ended = started.finish();
+            if overlap == "fail" && ended.code == Some(EXIT_OVERLAP.into()) {
+                // As cron would another night.
+                bench.run(&run(file)).code(EXIT_DONE);
+            } else {
+                ended.code(EXIT_DONE);
+            }
+        }
+        assert_eq!((bench.judge().applied, bench.judge().applied_twice), (40, 0));
+        let times = times(&bench);
+        for (seconds, most) in [(1.0, 12), (2.0, 12)] {
+            let worst = worst(&times, seconds);
+            assert!(worst <= most, "{overlap}: {worst} in {seconds} s: {times:.3?}");
+        }
+    }
+}
+
+#[test]
 fn the_command_at_the_end_gets_the_summary_and_the_exit_code_and_never_the_token() {
     let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(404))]);
     bench.rows(1..=3);
@@ -61,7 +114,7 @@ fn a_second_process_for_the_account_fails_or_waits() {
     let bench =
         Bench::with(|options| options.latency = deskload::sandbox::options::parse_latency("20..20").unwrap());
     bench.rows(1..=150);
-    bench.file("other.csv", crate::support::csv(1_001..=1_010));
+    bench.file("other.csv", csv(1_001..=1_010));
     let mut first = bench.start(&["run", "rows.csv", "--concurrency", "1"]);
     bench.await_requests(&mut first, 5);
     bench.run(&["run", "other.csv"]).code(EXIT_OVERLAP);

@@ -12,8 +12,8 @@ pub(crate) struct Line {
     pub(crate) valid: bool,
 }
 
-/// Draws an input. Some rows ask the same as rows of `before`, another night's input.
-pub(crate) fn draw(rng: &mut Rng, before: &[Line]) -> (String, Vec<Line>) {
+/// Draws an input. Of 256 rows, so many ask the same as rows of `before`, the nights before.
+pub(crate) fn draw(rng: &mut Rng, before: &[Line], alike: u8) -> (String, Vec<Line>) {
     // The reader hands rows on in chunks of 64; now and then there are several chunks.
     let count = if rng.u8(..) < 10 { rng.usize(65..=160) } else { rng.usize(5..=40) };
     let tickets = [1, 3, 8, 16, 64][rng.usize(..5)];
@@ -24,7 +24,7 @@ pub(crate) fn draw(rng: &mut Rng, before: &[Line]) -> (String, Vec<Line>) {
         if rng.u8(..) < 8 {
             text.push('\n'); // A blank line is no row.
         }
-        let old = (rng.u8(..) < 80).then(|| rng.choice(before)).flatten().filter(|line| line.valid);
+        let old = (rng.u8(..) < alike).then(|| rng.choice(before)).flatten().filter(|line| line.valid);
         let mut line = old.cloned().unwrap_or_else(|| fresh(rng, tickets));
         line.valid = rng.u8(..100) >= invalid_percent;
         let Line { ticket, staff, subject, .. } = &line;

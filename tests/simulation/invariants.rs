@@ -2,7 +2,7 @@
 //!
 //! Read through a connection of its own, in plain SQL: the program's own queries are among what is tested.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use std::path::Path;
 
@@ -11,8 +11,9 @@ use deskload::journal::settle::Word;
 use deskload::journal::state::State;
 use rusqlite::Connection;
 
+use crate::input::Line;
 use crate::plan::Plan;
-use crate::world::World;
+use crate::world::{RowTruth, World};
 
 /// The file, seen from outside.
 pub(crate) struct Disk {
@@ -96,7 +97,8 @@ impl Disk {
                 wrong.push(format!("3: row {number} was applied, and is called {state:?}"));
             }
             // Every row sets the same two fields, so that a later one always says all of it.
-            if state == Some(State::Skipped) && !overtaken.contains(&truth.line.ticket) {
+            let may_be_skipped = truth.unchanged || overtaken.contains(&truth.line.ticket);
+            if state == Some(State::Skipped) && !may_be_skipped {
                 wrong.push(format!("3: row {number} is skipped, and nobody said so"));
             }
         }
@@ -118,10 +120,32 @@ impl Disk {
     }
 }
 
-/// The tickets of the rows of newer runs that stand so.
+/// The tickets of the rows of newer runs that stand so; one that was unchanged is as good as applied.
 fn newer(world: &World, run: usize, state: State) -> impl Iterator<Item = u64> + '_ {
     let rows = world.runs.iter().skip(run + 1).flatten();
-    rows.filter(move |row| row.on_disk == Some(state)).map(|row| row.line.ticket)
+    let stands =
+        move |row: &&RowTruth| row.on_disk == Some(state) || (state == State::Applied && row.unchanged);
+    rows.filter(stands).map(|row| row.line.ticket)
+}
+
+/// At the end of a life: invariant 9.
+pub(crate) fn check_tickets(world: &mut World) {
+    let rows = || world.runs.iter().flatten();
+    let free: HashSet<u64> = rows().filter(|row| row.word.is_some()).map(|row| row.line.ticket).collect();
+    let stands = |row: &&RowTruth| row.on_disk == Some(State::Applied) || row.unchanged;
+    // A later row of a ticket takes the place of an earlier one.
+    let wanted: BTreeMap<u64, &Line> =
+        rows().filter(stands).map(|row| (row.line.ticket, &row.line)).collect();
+    let wrong = wanted.iter().find(|(ticket, line)| {
+        let has = world.tickets.get(ticket).map(|(staff, subject)| (staff, subject));
+        !free.contains(ticket) && has != Some((&line.staff, &line.subject))
+    });
+    let wrong = wrong.map(|(ticket, line)| {
+        format!("9: ticket {ticket} is {:?}, and {line:?} was the last one", world.tickets.get(ticket))
+    });
+    if let Some(what) = wrong {
+        world.breach(what);
+    }
 }
 
 /// At the end of a session that nothing stopped: whatever is left waits for a person, or rests.

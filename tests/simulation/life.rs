@@ -17,6 +17,7 @@ use deskload::journal::invocations::{self, Beginning};
 use deskload::journal::runs::{DeskId, InputId, NewRun};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
+use deskload::journal::unchanged::Recent;
 use deskload::mapping::{Mapping, MappingSpec};
 use deskload::pace::Pace;
 use deskload::pace::uptime::Uptime;
@@ -153,6 +154,7 @@ impl Life {
         if let Some(row) = self.open_row() {
             self.world.borrow_mut().breach(format!("8: it does not come to an end: {row}"));
         }
+        invariants::check_tickets(&mut self.world.borrow_mut());
         Ok(())
     }
 
@@ -167,7 +169,8 @@ impl Life {
     /// Takes an input in, as `run` does.
     fn take_in(&mut self) -> Result<(), Error> {
         let before: Vec<Line> = self.inputs.iter().flatten().cloned().collect();
-        let (text, lines) = input::draw(&mut self.rng, &before);
+        let alike = if self.plan.only_changed { 200 } else { 80 };
+        let (text, lines) = input::draw(&mut self.rng, &before, alike);
         let mut journal = Journal::open(&self.path)?;
         let folder = spooled::make_folder(&journal)?;
         let taken = spool::take(&mut text.as_bytes(), &folder)?;
@@ -176,7 +179,16 @@ impl Life {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&mapping_spec, records.header())?;
         journal.begin_first_pass()?;
-        let survey = survey(&mut records, &mapping, false, &mut |seen| journal.note(seen))?;
+        let compares = !before.is_empty() && self.plan.only_changed;
+        let mut asked = compares.then(|| journal.begin_comparing()).transpose()?;
+        let survey = survey(&mut records, &mapping, false, &mut |seen| {
+            if let (Some(asked), Ok(update)) = (&mut asked, seen.result) {
+                journal.note_asked(asked, seen.record.number(), update)?;
+            }
+            journal.note(seen)
+        })?;
+        let compare = |asked| journal.unchanged(&asked, &self.desk_id, survey.rows, Recent::ANY, &|| Ok(()));
+        let unchanged = asked.map(compare).transpose()?;
         let input = InputId { sha256: taken.sha256, bytes: taken.bytes, path: None };
         let desk = &self.desk_id;
         let new = NewRun {
@@ -185,14 +197,14 @@ impl Life {
             layout: &layout,
             mapping: &mapping_spec,
             survey: &survey,
-            unchanged: None,
+            unchanged: unchanged.as_ref(),
             now_ms: 0,
         };
         let run = journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?;
         Rc::get_mut(&mut self.disk).expect("no session is under way").runs.push(run.key);
         let mut world = self.world.borrow_mut();
         world.note(format_args!("input of {} rows, {} invalid", survey.rows, survey.invalid));
-        world.add_run(lines.clone());
+        world.add_run(lines.clone(), unchanged.as_ref());
         self.inputs.push(lines);
         self.disk.check(&mut world, self.inputs.len() - 1, &self.plan);
         Ok(())

@@ -94,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) crashes: u32,
     pub(crate) can_renew: bool,
     pub(crate) inputs: usize,
+    /// Whether inputs after the first are begun with `--only-changed`.
+    pub(crate) only_changed: bool,
     /// In how many of its first sessions the desk may misbehave.
     pub(crate) sessions: usize,
 }
@@ -139,7 +141,8 @@ impl Plan {
             },
             crashes: [1, 2, 3, 5][rng.usize(..4)],
             can_renew: rng.bool(),
-            inputs: if rng.u8(..3) == 0 { 2 } else { 1 },
+            inputs: [1, 1, 2, 3][rng.usize(..4)],
+            only_changed: rng.bool(),
             sessions: [1, 2, 3, 8][rng.usize(..4)],
         }
     }

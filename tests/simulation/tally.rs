@@ -14,6 +14,7 @@ pub(crate) struct Tally {
     pub(crate) in_doubt: u64,
     pub(crate) recovered: u64,
     pub(crate) resent: u64,
+    pub(crate) unchanged: u64,
     pub(crate) fates: BTreeMap<Fate, u64>,
 }
 
@@ -27,6 +28,7 @@ impl Tally {
         self.in_doubt += other.in_doubt;
         self.recovered += other.recovered;
         self.resent += other.resent;
+        self.unchanged += other.unchanged;
         for (fate, count) in &other.fates {
             *self.fates.entry(*fate).or_default() += count;
         }

@@ -12,6 +12,7 @@ use deskload::desk::verdict::Verdict;
 use deskload::journal::settle::Word;
 use deskload::journal::state::{Ending, Permit, State};
 use deskload::journal::transitions::Batch;
+use deskload::journal::unchanged::Unchanged;
 use deskload::ticket::TicketUpdate;
 use fastrand::Rng;
 use tokio::sync::Notify;
@@ -49,6 +50,8 @@ pub(crate) struct RowTruth {
     pardoned: usize,
     pub(crate) applied: usize,
     pub(crate) word: Option<Word>,
+    /// It was skipped when its run began, because its ticket was said to have these values.
+    pub(crate) unchanged: bool,
     /// As on disk after the last commit; `None`: no entry.
     pub(crate) on_disk: Option<State>,
 }
@@ -65,6 +68,8 @@ pub(crate) struct World {
     pub(crate) healthy: bool,
     /// Changes of tickets that are still on their way: when, in which order, of which run and row.
     arrivals: BTreeMap<(Instant, u64), (usize, usize)>,
+    /// The tickets as they are at the desk: staff and subject.
+    pub(crate) tickets: BTreeMap<u64, (String, String)>,
     /// Requests under way, as the process sees them, by the order of their sending.
     flying: BTreeMap<u64, usize>,
     /// Rows that went out and have no outcome on disk.
@@ -102,6 +107,7 @@ impl World {
             run: 0,
             healthy: false,
             arrivals: BTreeMap::new(),
+            tickets: BTreeMap::new(),
             flying: BTreeMap::new(),
             wired: BTreeSet::new(),
             meter: Meter::default(),
@@ -122,9 +128,11 @@ impl World {
         }
     }
 
-    pub(crate) fn add_run(&mut self, lines: Vec<Line>) {
-        let rows = lines.into_iter().map(|line| RowTruth {
+    pub(crate) fn add_run(&mut self, lines: Vec<Line>, unchanged: Option<&Unchanged>) {
+        self.tally.unchanged += unchanged.map_or(0, Unchanged::count);
+        let rows = lines.into_iter().zip(1..).map(|(line, number)| RowTruth {
             on_disk: (!line.valid).then_some(State::Invalid),
+            unchanged: unchanged.is_some_and(|unchanged| unchanged.holds(number)),
             line,
             requests: Vec::new(),
             pardoned: 0,
@@ -340,6 +348,8 @@ impl World {
             }
             self.note(format_args!("applied run={run} row={} at={:?}", index + 1, at - self.zero));
             self.runs[run][index].applied += 1;
+            let line = &self.runs[run][index].line;
+            self.tickets.insert(line.ticket, (line.staff.clone(), line.subject.clone()));
             let rows = &self.runs[run];
             let row = &rows[index];
             if row.word.is_some() {

@@ -199,6 +199,12 @@ impl Bench {
         Started::start(words[0], &words[1..], &self.dir(), &self.env, None)
     }
 
+    /// Starts any program as somebody else would, in this environment alone.
+    pub(crate) fn start_as(&self, words: &[&str], folder: &Path, env: &[(&'static str, &Path)]) -> Started {
+        let env = env.iter().map(|(name, value)| (*name, value.as_os_str().to_owned())).collect();
+        Started::start(words[0], &words[1..], folder, &env, None)
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.start(args).finish()
