@@ -26,12 +26,11 @@ fn eventful() -> Bench {
         Fate::new(When::Ticket(3), Reply::status(500)),
         Fate::new(When::Ticket(7), Reply::error(422, &format!("no such owner, {TOKEN}"))),
     ]);
-    let mut rows = format!("ticket_id,subject,priority,\"custom_fields.{}\"\n", HOSTILE.replace('"', "\"\""));
-    for ticket in 1..=12 {
-        rows +=
-            &format!("{ticket},a private matter {ticket},{},x\n", if ticket == 5 { "urgent" } else { "low" });
-    }
-    rows += "3,held back,low,x\n";
+    let header = format!("ticket_id,subject,priority,\"custom_fields.{}\"\n", HOSTILE.replace('"', "\"\""));
+    let priority = |ticket| if ticket == 5 { "urgent" } else { "low" };
+    let row = |ticket| format!("{ticket},a private matter {ticket},{},x\n", priority(ticket));
+    let rows = std::iter::once(header).chain((1..=12).map(row)).chain(["3,held back,low,x\n".to_owned()]);
+    let rows: String = rows.collect();
     bench.file("<b>rows.csv", rows);
     bench.run(&["run", "<b>rows.csv", "--concurrency", "2", "--max-failures", "100%"]).code(EXIT_ATTENTION);
     bench

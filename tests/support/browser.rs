@@ -68,10 +68,10 @@ impl Browser {
         pages: &[&Path],
         look: &str,
     ) -> Vec<serde_json::Value> {
-        let frames: String = pages
-            .iter()
-            .map(|page| format!("<iframe width={width} height=900 src='file://{}'></iframe>", page.display()))
-            .collect();
+        let frame = |page: &&Path| {
+            format!("<iframe width={width} height=900 src='file://{}'></iframe>", page.display())
+        };
+        let frames = pages.iter().map(frame).collect::<Vec<_>>().concat();
         // What HTML would take for its own can stand only inside JSON's strings, where an escape means the same.
         let script = r"onload = () => out.textContent = JSON.stringify([...frames_of()])
             .replace(/[<>&]/g, char => '\\u00' + char.charCodeAt().toString(16))";
