@@ -160,7 +160,7 @@ fn reports_survive(strace: &Strace, call: &str, error: &str, at_least: u64) {
         assert!(traced.output.stderr.contains("deskload: failed to "), "{fault}: {}", traced.output.stderr);
         assert_eq!(all(), before, "{fault}");
         let left = fs::read_dir(bench.path("deskload-reports/run-1")).unwrap().count();
-        assert_eq!(left, 4, "{fault}: nothing half written is left");
+        assert_eq!(left, 5, "{fault}: nothing half written is left");
         bench.run(&["report"]).code(EXIT_DONE);
         assert_eq!(all(), before);
         failures += 1;
