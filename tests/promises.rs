@@ -66,10 +66,10 @@ mod messages;
 mod newer;
 #[path = "promises/nginx/mod.rs"]
 mod nginx;
-#[path = "promises/old_journal.rs"]
-mod old_journal;
 #[path = "promises/nights.rs"]
 mod nights;
+#[path = "promises/old_journal.rs"]
+mod old_journal;
 #[path = "promises/order.rs"]
 mod order;
 #[path = "promises/pause.rs"]

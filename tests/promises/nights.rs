@@ -41,7 +41,7 @@ impl Job<'_> {
     fn start(&self) -> Started {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let env: Vec<(&str, &Path)> = self.env.iter().map(|(name, value)| (*name, value.as_path())).collect();
-        self.bench.start_as(&words, &self.folder, &env)
+        Bench::start_as(&words, &self.folder, &env)
     }
 
     fn night(&self, tickets: impl IntoIterator<Item = u64>) {
@@ -161,10 +161,10 @@ fn systemd_understands_the_units_of_the_guide() {
     bench.file("deskload.timer", TIMER);
     let words = [analyze.to_str().unwrap(), "verify", "--man=no", "./deskload.service", "./deskload.timer"];
     let path: &Path = "/usr/sbin:/usr/bin:/sbin:/bin".as_ref();
-    let said = bench.start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
+    let said = Bench::start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
     assert!(!said.stderr.contains("deskload"), "{}", said.stderr);
     let words = [analyze.to_str().unwrap(), "calendar", value(TIMER, "OnCalendar")];
-    bench.start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
+    Bench::start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
 }
 
 /// The command of a line of a crontab, behind its five fields.

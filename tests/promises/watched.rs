@@ -43,7 +43,7 @@ fn prometheus_accepts_the_metrics() {
         Fate::new(When::Ticket(1), Reply::status(404)),
         Fate::new(When::Ticket(2), Reply::status(500)),
     ]);
-    let mut accepted = |file: &str, code| {
+    let accepted = |file: &str, code| {
         bench.run(&["run", file, "--metrics-file", "desk.prom", "--max-failures", "100%"]).code(code);
         let line = format!("{} check metrics < desk.prom", promtool.display());
         let said = bench.shell(&line, None).code(0);

@@ -200,7 +200,7 @@ impl Bench {
     }
 
     /// Starts any program as somebody else would, in this environment alone.
-    pub(crate) fn start_as(&self, words: &[&str], folder: &Path, env: &[(&'static str, &Path)]) -> Started {
+    pub(crate) fn start_as(words: &[&str], folder: &Path, env: &[(&'static str, &Path)]) -> Started {
         let env = env.iter().map(|(name, value)| (*name, value.as_os_str().to_owned())).collect();
         Started::start(words[0], &words[1..], folder, &env, None)
     }

@@ -18,6 +18,7 @@ use deskload::commands::ending;
 use deskload::error::{EXIT_DONE, Error};
 use deskload::input::{Format, Layout, Records, spool, survey};
 use deskload::journal::Journal;
+use deskload::journal::invocations::{Beginning, End};
 use deskload::journal::runs::{DeskId, InputId, NewRun, Run};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
@@ -213,7 +214,8 @@ impl Week {
     async fn drive(&mut self, id: u64) -> Result<(), Error> {
         let mut journal = self.open()?;
         let run = journal.run(id)?.unwrap();
-        journal.begin_invocation(run.key)?;
+        let now_ms = wall().as_millisecond();
+        journal.begin_invocation(run.key, &Beginning { now_ms, again: "deskload run", pace: RATES })?;
         let before = journal.remembered(&self.desk_id)?;
         let (lanes, doubts) = waiting_for_a_word(&journal, &run, false)?;
         let spooled = Spooled::open(&journal, &run)?.unwrap();
@@ -247,7 +249,9 @@ impl Week {
         let run = journal.run(id)?.unwrap();
         let end = ending::ending(&run, driven.ended);
         let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
-        journal.end_invocation(run.key, wall().as_millisecond(), exit_code)?;
+        let said = end.as_ref().map(ToString::to_string);
+        let ended_ms = wall().as_millisecond();
+        journal.end_invocation(run.key, &End { ended_ms, exit_code, said: said.as_deref() })?;
         let run = journal.run(id)?.unwrap();
         spooled::cut_down(&mut journal, &run)?;
         let reasons = summary::reasons(&journal, &run)?;

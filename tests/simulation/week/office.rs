@@ -59,7 +59,7 @@ impl Desk for OfficeDesk<'_> {
             office.seen.push(now);
             office.die();
             if within(LOCKED_OUT) {
-                let left = (LOCKED_OUT.1 - now).as_secs() + 1;
+                let left = LOCKED_OUT.1.saturating_sub(now).as_secs() + 1;
                 let wait = WaitHeaders { retry_after: vec![left.to_string()], ..WaitHeaders::default() };
                 Ok(Reply { status: 429, wait, body: Body::Whole(Vec::new()) })
             } else {
