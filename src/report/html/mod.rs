@@ -119,7 +119,7 @@ fn render(
         ended: run.ended_ms.map(|ended_ms| clock.at(ended_ms)),
         times: times(run, &spans),
         outcomes: words::outcomes(&run.counts),
-        otherwise: words::otherwise(&journal.settled_otherwise(run)?),
+        otherwise: words::otherwise(&journal.settled_otherwise(run)?, run.unchanged),
         next,
         doubts: tables::doubts(journal, run)?,
         reasons: tables::reasons(reasons),

@@ -106,7 +106,8 @@ pub(super) fn reasons(reasons: &[Tallied]) -> Vec<ReasonRow> {
             rows: format!("{}{more}", numbers.join(", ")),
         }
     };
-    reasons.iter().map(row).collect()
+    // What was skipped needs no look; it is told beside the headline.
+    reasons.iter().filter(|tallied| tallied.outcome != State::Skipped.key()).map(row).collect()
 }
 
 /// A row in doubt, to be looked up at the desk.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::error::{EXIT_ATTENTION, EXIT_EARLY};
+use crate::journal::changed::SettledOtherwise;
 use crate::journal::invocations::{Beginning, End};
 use crate::journal::minutes::Meanwhile;
 use crate::journal::runs::Counts;
@@ -57,6 +58,27 @@ fn the_headline_says_how_it_went() {
     ] {
         assert_eq!(sentence(counts, exit_code), expected);
     }
+}
+
+#[test]
+fn what_the_desk_did_not_settle_is_told_beside_the_headline() {
+    let settled = SettledOtherwise { applied_by_word: 1, skipped_by_word: 0, superseded: 2 };
+    let expected = [
+        "1 row counts as applied because a person said that the desk has it.",
+        "2 rows were skipped because later rows had set the same fields.",
+        "3 rows were skipped because the ticket was given these values last.",
+    ];
+    assert_eq!(words::otherwise(&settled, Some(3)), expected);
+    assert!(words::otherwise(&SettledOtherwise::default(), None).is_empty());
+    let unchanged = Tallied {
+        outcome: "skipped",
+        reason: "unchanged".to_owned(),
+        message: String::new(),
+        count: 3,
+        example: String::new(),
+        rows: Vec::new(),
+    };
+    assert!(tables::reasons(&[unchanged]).is_empty(), "it needs no look");
 }
 
 #[test]

@@ -136,7 +136,7 @@ pub(super) fn outcomes(counts: &Counts) -> Vec<OutcomeRow> {
         (State::Failed, counts.failed, "the desk refused the change"),
         (State::Invalid, counts.invalid, "the row could not be made into an update; it was not sent"),
         (State::InDoubt, counts.in_doubt, "sent, and the answer is not known; never sent again by itself"),
-        (State::Skipped, counts.skipped, "left alone: newer data is there, or a person said so"),
+        (State::Skipped, counts.skipped, "left alone: unchanged, set anew since, or by a person's word"),
         (State::Pending, counts.pending, "not sent yet"),
     ];
     let raised = |count: u64| match count {
@@ -192,11 +192,12 @@ pub(super) fn speed(per_second: f64) -> String {
 }
 
 /// What was settled otherwise than by the desk's answer, a sentence each.
-pub(super) fn otherwise(settled: &SettledOtherwise) -> Vec<String> {
+pub(super) fn otherwise(settled: &SettledOtherwise, unchanged: Option<u64>) -> Vec<String> {
     let told = [
         (settled.applied_by_word, "count as applied because a person said that the desk has them"),
         (settled.skipped_by_word, "were skipped because a person said to leave them"),
         (settled.superseded, "were skipped because later rows had set the same fields"),
+        (unchanged.unwrap_or_default(), "were skipped because the ticket was given these values last"),
     ];
     let told = told.into_iter().filter(|(count, _)| *count > 0);
     told.map(|(count, what)| {
