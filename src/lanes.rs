@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use crate::ticket::TicketId;
 use crate::todo::Row;
 
@@ -21,8 +23,8 @@ pub struct Lanes {
     /// Free to go, in the order in which they became so.
     ready: VecDeque<Row>,
     /// Tickets with a row ready or under way, and what waits behind it.
-    busy: HashMap<TicketId, VecDeque<Row>>,
-    held: HashSet<TicketId>,
+    busy: HashMap<TicketId, VecDeque<Row>, RandomState>,
+    held: HashSet<TicketId, RandomState>,
     /// Rows admitted that have no entry in the journal yet.
     without_entry: BTreeSet<u64>,
     /// One past the last row admitted.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::machine::{Cpu, Watch, own_cpu};
-use crate::program::{Home, require};
+use crate::program::Home;
 use crate::{Result, machine, median, number, rows};
 
 const ROUNDS: usize = 5;
@@ -23,7 +23,7 @@ pub(crate) fn main(words: &[&str]) -> Result<()> {
         let watch = Watch::begin(None)?;
         alone.push(csv_alone(&input, rows)?);
         let (status, spent) = home.read(&["check"], Some(&input))?;
-        require(status, &[0], "deskload check")?;
+        home.require(status, &[0], "deskload check")?;
         whole.push((spent.seconds, spent.cpu));
         resident_kib = resident_kib.max(spent.resident_kib);
         others.push(watch.end()?);

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use deskload::input::spool;
 
 use crate::machine::{Others, Spent, Watch};
-use crate::program::{Home, require};
+use crate::program::Home;
 use crate::server::Desk;
 use crate::{Result, machine, number, per, rows};
 
@@ -67,23 +67,23 @@ fn live(format: &str, rows: u64) -> Result<Life> {
     let watch = Watch::begin(Some(desk.pid()))?;
 
     let (status, check) = home.read(&["check"], Some(&input))?;
-    require(status, &[0], "check")?;
+    home.require(status, &[0], "check")?;
     let most = (rows - 2 * LEFT).to_string();
     let (status, run) = home.send(&desk.url, &["run", "--yes", "--limit", &most], Some(&input))?;
-    require(status, &[5], "run")?;
+    home.require(status, &[5], "run")?;
     desk.each_once(rows - 2 * LEFT, "run")?;
     let journal = home.size_of("") + home.size_of("-wal");
 
     let began = now_us();
     let (status, resume) = home.send(&desk.url, &["resume", "--limit", &LEFT.to_string()], None)?;
-    require(status, &[5], "resume")?;
+    home.require(status, &[5], "resume")?;
     let resume_first = first(&desk, began)?;
     let began = now_us();
     let (status, _) = home.send(&desk.url, &["run", "--yes"], Some(&input))?;
-    require(status, &[0, 3], "run again")?;
+    home.require(status, &[0, 3], "run again")?;
     let file_first = first(&desk, began)?;
     let (status, report) = home.read(&["report", "1", "--report-dir", "again"], None)?;
-    require(status, &[0, 3], "report")?;
+    home.require(status, &[0, 3], "report")?;
     let others = vec![watch.end()?];
     let (spool, digest) = (spooling(&input, folder.path())?, digesting(&input)?);
     Ok(Life { check, run, resume, report, journal, spool, resume_first, file_first, digest, others })

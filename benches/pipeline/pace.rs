@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::program::{Home, require};
+use crate::program::Home;
 use crate::server::Desk;
 use crate::{Result, median, number, per, rows};
 
@@ -23,7 +23,7 @@ pub(crate) fn main(words: &[&str]) -> Result<()> {
     let home = Home::new(folder.path().join("home"))?;
     let (status, _) =
         home.send(&desk.url, &["run", "--yes", "--rate", "10/s", "--burst", "1"], Some(&input))?;
-    require(status, &[0], "deskload run")?;
+    home.require(status, &[0], "deskload run")?;
     let ours = late(&desk.each_once(rows, "deskload run")?.times_us);
     println!("{rows} rows at 10 a second: between two arrivals, the median distance from 100 ms");
     println!("bare reqwest {bare:>8.3} ms\ndeskload run {ours:>8.3} ms");

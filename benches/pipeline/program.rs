@@ -1,6 +1,7 @@
 //! `deskload` itself, as a person would start it, with a home of its own.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -41,14 +42,35 @@ impl Home {
         command.args(of).args(["--url", url, "--account-email", ACCOUNT_EMAIL]);
         command.args(["--concurrency", &CONCURRENCY.to_string(), "--progress", "none"]);
         command.arg("--report-dir").arg(self.folder.join("reports"));
-        run(command)
+        self.run(command)
     }
 
     /// A command that reads.
     pub(crate) fn read(&self, words: &[&str], of: Option<&Path>) -> Result<(ExitStatus, Spent)> {
         let mut command = self.command(words.iter().copied());
         command.args(of);
-        run(command)
+        self.run(command)
+    }
+
+    /// An error unless the exit code is one of these; it has what the program said.
+    pub(crate) fn require(&self, status: ExitStatus, codes: &[i32], what: &str) -> Result<()> {
+        match status.code() {
+            Some(code) if codes.contains(&code) => Ok(()),
+            _ => {
+                let said = std::fs::read_to_string(self.said()).unwrap_or_default();
+                Err(format!("{what} ended with {status}:\n{said}").into())
+            }
+        }
+    }
+
+    fn said(&self) -> PathBuf {
+        self.folder.join("said.txt")
+    }
+
+    fn run(&self, mut command: Command) -> Result<(ExitStatus, Spent)> {
+        command.stderr(File::create(self.said())?);
+        let (before, began) = (cpu_of_children()?, Instant::now());
+        machine::wait(command.spawn()?, began, before)
     }
 
     fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
@@ -66,18 +88,5 @@ impl Home {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
-    }
-}
-
-fn run(mut command: Command) -> Result<(ExitStatus, Spent)> {
-    let (before, began) = (cpu_of_children()?, Instant::now());
-    machine::wait(command.spawn()?, began, before)
-}
-
-/// An error unless the exit code is one of these.
-pub(crate) fn require(status: ExitStatus, codes: &[i32], what: &str) -> Result<()> {
-    match status.code() {
-        Some(code) if codes.contains(&code) => Ok(()),
-        _ => Err(format!("{what} ended with {status}").into()),
     }
 }

@@ -1,7 +1,7 @@
 //! The least desk that keeps count: it says success to whatever names a ticket, and notes which.
 //!
-//! A process of its own on one thread, so that it takes as little of the two cores as it can. It judges nothing; the
-//! sandbox does, and costs twice as much. Nobody but loopback reaches it. It ends with its standard input, so that it
+//! A process of its own on one thread, so that it takes as little of the two cores as it can. It judges nothing: that is
+//! what the sandbox is for. Nobody but loopback reaches it. It ends with its standard input, so that it
 //! outlives nobody.
 
 use std::convert::Infallible;

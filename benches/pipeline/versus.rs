@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::clients::{self, Ran, watched};
 use crate::machine::{Cpu, Others, cpu_of};
-use crate::program::{CONCURRENCY, Home, require};
+use crate::program::{CONCURRENCY, Home};
 use crate::sending::Order;
 use crate::server::Desk;
 use crate::{Result, machine, median, number, per, rows};
@@ -73,7 +73,7 @@ fn contend(index: usize, url: &str, input: &Path, place: &Path, rows: u64) -> Re
         _ => {
             let home = Home::new(place.to_owned())?;
             let (status, spent) = home.send(url, &["run", "--yes"], Some(input))?;
-            require(status, &[0], "deskload run")?;
+            home.require(status, &[0], "deskload run")?;
             Ok(Ran { seconds: spent.seconds, cpu: spent.cpu })
         }
     }

@@ -12,7 +12,7 @@ use std::error::Error as _;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Method, Request, Response, Url};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
@@ -323,13 +323,15 @@ async fn read_body(mut response: Response) -> Body {
 }
 
 fn wait_headers(headers: &HeaderMap) -> WaitHeaders {
-    let all = |name: &str| {
+    const RATELIMIT_RETRY_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-retry-after");
+    const RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+    let all = |name: HeaderName| {
         headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect()
     };
     WaitHeaders {
-        retry_after: all("retry-after"),
-        ratelimit_retry_after: all("x-ratelimit-retry-after"),
-        ratelimit_reset: all("x-ratelimit-reset"),
+        retry_after: all(RETRY_AFTER),
+        ratelimit_retry_after: all(RATELIMIT_RETRY_AFTER),
+        ratelimit_reset: all(RATELIMIT_RESET),
     }
 }
 

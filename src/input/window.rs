@@ -110,15 +110,16 @@ impl Window {
         self.count_lines(self.start + blank);
     }
 
-    /// Counts without a branch for each byte, which the first reading of a large input would feel.
     fn count_lines(&mut self, to: usize) {
         let text = self.kept.get(self.start..to).unwrap_or_default();
-        let ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let next = text.get(1..).unwrap_or_default();
-        let pairs = text.iter().zip(next).filter(|(one, next)| **one == b'\r' && **next == b'\n').count();
-        let split_pair = self.after_cr && text.first() == Some(&b'\n');
-        self.line += (ends - pairs - usize::from(split_pair)) as u64;
-        self.after_cr = text.last().map_or(self.after_cr, |last| *last == b'\r');
+        if self.after_cr || text.contains(&b'\r') {
+            for byte in text {
+                self.line += u64::from(*byte == b'\r' || (*byte == b'\n' && !self.after_cr));
+                self.after_cr = *byte == b'\r';
+            }
+        } else {
+            self.line += line_feeds(text);
+        }
         self.start = to;
     }
 
@@ -126,6 +127,12 @@ impl Window {
         let offset = usize::try_from(byte.saturating_sub(self.base)).unwrap_or(usize::MAX);
         offset.min(self.kept.len())
     }
+}
+
+/// How many there are. In pieces whose count fits a byte, because the compiler then looks at sixteen bytes at once.
+fn line_feeds(text: &[u8]) -> u64 {
+    let pieces = text.chunks(usize::from(u8::MAX));
+    pieces.map(|piece| u64::from(piece.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>())).sum()
 }
 
 impl Read for Window {
@@ -208,6 +215,14 @@ mod tests {
         while window.read(&mut buffer).is_ok() {}
         assert!(window.overflowed());
         assert!(window.kept.capacity() <= 4 << 20);
+    }
+
+    #[test]
+    fn line_feeds_are_counted_whatever_their_number() {
+        for count in [0, 1, 254, 255, 256, 1_000] {
+            assert_eq!(line_feeds(&b"\n".repeat(count)), count as u64);
+            assert_eq!(line_feeds(&b"x\ny".repeat(count)), count as u64);
+        }
     }
 
     #[test]
