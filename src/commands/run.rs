@@ -286,11 +286,12 @@ impl Planner<'_> {
             return Ok(true);
         }
         let SendSettings { desk_id, terms, .. } = self.settings;
-        let unsent = [(survey.invalid, "invalid"), (survey.rows - survey.invalid - updates, "unchanged")];
-        let unsent = unsent.into_iter().filter(|(count, _)| *count > 0);
-        let unsent: Vec<String> =
-            unsent.map(|(count, word)| format!(", {} of them {word}", thousands(count))).collect();
-        let unsent = unsent.concat();
+        let told = |count, word| match count {
+            0 => String::new(),
+            count => format!(", {} of them {word}", thousands(count)),
+        };
+        let unsent =
+            told(survey.invalid, "invalid") + &told(survey.rows - survey.invalid - updates, "unchanged");
         voice::complain(&format!("{}: {}{unsent}", self.args.check.file.display(), rows(survey.rows)));
         voice::complain(&format!("desk: {} for {}", desk_id.url, desk_id.account_email));
         for (label, text) in Forecast::new(updates, &terms.pace, &terms.bounds).lines() {

@@ -4,9 +4,11 @@
 //! counts and a mark: its number is never used again, and its input is known again. Of its rows these stay:
 //!
 //! - an applied row that was the last to set one of its fields on its ticket. It answers whether an old row may still be
-//!   sent ([`super::later`]) and whether an update would change anything. It goes by a later prune, once each of its
-//!   fields was set again
-//! - a row that a person said to leave: it may come back in a file of rows in doubt
+//!   sent ([`super::later`]) and whether an update would change anything ([`super::unchanged`]). It goes by a later
+//!   prune, once each of its fields was set again
+//! - a row skipped as unchanged that was the last to ask for one of its fields: no old row may be sent after it either
+//! - a row that a person said to leave: it may come back in a file of rows in doubt, and nobody knows what it did
+//! - a failed row that may have been in doubt before, for the same reason
 //!
 //! **Which later rows count.** Those of runs that can send nothing any more. A run that can leaves its own rows out
 //! when it looks for later ones, so they must not be all that is left.
@@ -216,13 +218,18 @@ impl Window {
     /// Which of its rows stay, newest first.
     fn cover(&self, tx: &Transaction<'_>, names: &[usize]) -> rusqlite::Result<()> {
         let mut rows = tx.prepare_cached(
-            "SELECT key, ticket, fields FROM row WHERE key > ?1 AND key <= ?2 AND state = 1 ORDER BY key DESC",
+            "SELECT key, ticket, fields, state = 1 FROM row WHERE key > ?1 AND key <= ?2
+                 AND (state = 1 OR state = 6 AND ticket IS NOT NULL AND digest IS NULL) ORDER BY key DESC",
         )?;
         let mut rows = rows.query(self.keys())?;
         let mut keep = tx.prepare_cached("INSERT INTO temp.kept (key) VALUES (?1)")?;
         while let Some(row) = rows.next()? {
-            let fields: Vec<u8> = row.get(2)?;
-            if Covered::adds(tx, row.get(1)?, &renamed(&fields, names))? && self.goes {
+            let (ticket, fields, is_applied): (_, Vec<u8>, bool) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let fields = renamed(&fields, names);
+            // What an unchanged row asks for is known by the applied row before it, which therefore stays as well.
+            let asks = Covered::adds(tx, "claimed", ticket, &fields)?;
+            let stays = if is_applied { Covered::adds(tx, "covered", ticket, &fields)? } else { asks };
+            if stays && self.goes {
                 keep.execute([row.get::<_, i64>(0)?])?;
             }
         }
@@ -230,9 +237,17 @@ impl Window {
             let (low, high) = self.keys();
             tx.prepare_cached(
                 "INSERT INTO temp.kept SELECT key FROM row JOIN detail USING (key)
-                     WHERE key > ?1 AND key <= ?2 AND state = ?3 AND reason = ?4",
+                     WHERE key > ?1 AND key <= ?2 AND (state = ?3 AND reason = ?4
+                         OR state = ?5 AND (attempts > 1 OR reason IN (?4, ?6)))",
             )?
-            .execute(params![low, high, State::Skipped.code(), Reason::Resolved.as_str()])?;
+            .execute(params![
+                low,
+                high,
+                State::Skipped.code(),
+                Reason::Resolved.as_str(),
+                State::Failed.code(),
+                Reason::Overlapped.as_str()
+            ])?;
         }
         Ok(())
     }
@@ -250,13 +265,13 @@ impl Window {
                 "DELETE FROM row WHERE key > ?1 AND key <= ?2 AND key NOT IN (SELECT key FROM temp.kept)",
             )?
             .execute(self.keys())?;
-        // What the desk said to an applied row is of no use any more; why a row was left says that it must stay.
+        // What the desk said to an applied row is of no use any more; why another one was kept says that it must stay.
         let (low, high) = self.keys();
         tx.prepare_cached(
             "DELETE FROM detail WHERE key > ?1 AND key <= ?2
-                 AND NOT EXISTS (SELECT 1 FROM row WHERE row.key = detail.key AND state = ?3)",
+                 AND NOT EXISTS (SELECT 1 FROM row WHERE row.key = detail.key AND state <> ?3)",
         )?
-        .execute(params![low, high, State::Skipped.code()])?;
+        .execute(params![low, high, State::Applied.code()])?;
         Ok(gone as u64)
     }
 }
@@ -272,13 +287,16 @@ impl Covered {
         Self::end(conn)?;
         conn.execute_batch(
             "CREATE TEMP TABLE covered (ticket INTEGER PRIMARY KEY, fields BLOB NOT NULL);
+             CREATE TEMP TABLE claimed (ticket INTEGER PRIMARY KEY, fields BLOB NOT NULL);
              CREATE TEMP TABLE kept (key INTEGER PRIMARY KEY);",
         )?;
         Ok(Self { custom: HashMap::new() })
     }
 
     fn end(conn: &Connection) -> rusqlite::Result<()> {
-        conn.execute_batch("DROP TABLE IF EXISTS temp.covered; DROP TABLE IF EXISTS temp.kept;")
+        conn.execute_batch(
+            "DROP TABLE IF EXISTS temp.covered; DROP TABLE IF EXISTS temp.claimed; DROP TABLE IF EXISTS temp.kept;",
+        )
     }
 
     /// The bits here of a run's fields, by its own bits.
@@ -291,10 +309,10 @@ impl Covered {
         names
     }
 
-    /// Adds what a row sets; whether any of it was not there yet.
-    fn adds(tx: &Transaction<'_>, ticket: i64, fields: &[u8]) -> rusqlite::Result<bool> {
+    /// Adds what a row sets to one of the tables, those applied or those that ask for anything; whether any of it was not there yet.
+    fn adds(tx: &Transaction<'_>, table: &str, ticket: i64, fields: &[u8]) -> rusqlite::Result<bool> {
         let before: Option<Vec<u8>> = tx
-            .prepare_cached("SELECT fields FROM temp.covered WHERE ticket = ?1")?
+            .prepare_cached(&format!("SELECT fields FROM temp.{table} WHERE ticket = ?1"))?
             .query_row([ticket], |row| row.get(0))
             .optional()?;
         let mut all = before.clone().unwrap_or_default();
@@ -303,7 +321,7 @@ impl Covered {
         if before.is_some_and(|before| before == all) {
             return Ok(false);
         }
-        tx.prepare_cached("INSERT OR REPLACE INTO temp.covered (ticket, fields) VALUES (?1, ?2)")?
+        tx.prepare_cached(&format!("INSERT OR REPLACE INTO temp.{table} (ticket, fields) VALUES (?1, ?2)"))?
             .execute(params![ticket, all])?;
         Ok(true)
     }

@@ -286,3 +286,24 @@ fn check_and_the_guards_count_what_would_be_sent() {
         .code(EXIT_DONE)
         .says("is not known without --account-email");
 }
+
+#[test]
+fn pruning_takes_away_nothing_that_is_compared_with() {
+    let bench = Bench::scripted([closing_time(3)]);
+    bench.file("1.csv", "ticket_id,staff\n7,A\n8,A\n");
+    bench.run(&["run", "1.csv"]).code(EXIT_DONE);
+    bench.file("2.csv", "ticket_id,staff\n7,B\n");
+    bench.run(&one_at_a_time("2.csv", &[])).code(EXIT_EARLY);
+    changed(&bench, "ticket_id,staff\n7,A\n08,A\n", EXIT_DONE);
+    let journal = rusqlite::Connection::open(bench.journal()).unwrap();
+    let past = "UPDATE run SET started_ms = started_ms - ?1, ended_ms = ended_ms - ?1";
+    journal.execute(past, [100 * 86_400_000_i64]).unwrap();
+    bench.run(&["runs", "prune", "--older-than", "90d"]).code(EXIT_DONE);
+    changed(&bench, "ticket_id,staff\n007,A\n8,A\n", EXIT_DONE);
+    assert_eq!((bench.counts(4), bench.desk().requests), ([0, 0, 0, 0, 2, 0], 3));
+    // The unfinished one still overwrites nothing.
+    journal.execute("UPDATE run SET unchanged = 0 WHERE id = 4", []).unwrap();
+    journal.execute("DELETE FROM row WHERE key > (SELECT key_before FROM run WHERE id = 4)", []).unwrap();
+    bench.run(&["resume", "2"]).code(EXIT_DONE);
+    assert_eq!(applied(&bench, 7), [r#"{"staff":"A"}"#]);
+}
