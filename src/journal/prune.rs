@@ -238,7 +238,7 @@ impl Window {
             tx.prepare_cached(
                 "INSERT INTO temp.kept SELECT key FROM row JOIN detail USING (key)
                      WHERE key > ?1 AND key <= ?2 AND (state = ?3 AND reason = ?4
-                         OR state = ?5 AND (attempts > 1 OR reason IN (?4, ?6)))",
+                         OR state = ?5 AND (attempts > 1 OR reason = ?6))",
             )?
             .execute(params![
                 low,

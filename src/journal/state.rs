@@ -344,6 +344,7 @@ mod tests {
             (Reason::Resolved, "resolved"),
             (Reason::Superseded, "superseded"),
             (Reason::Overlapped, "overlapped"),
+            (Reason::Unchanged, "unchanged"),
         ] {
             assert_eq!(reason.to_string(), word);
             assert_eq!(reason.never_left(), matches!(reason, Reason::NotSent | Reason::Certificate));
