@@ -64,9 +64,9 @@ impl Job<'_> {
         self.night(1..=8);
         let mut monday = self.start();
         self.bench.await_requests(&mut monday, 5);
-        monday.stop();
+        monday.signal_program(Signal::STOP);
         self.start().finish().code(EXIT_OVERLAP).says("another deskload");
-        monday.signal(Signal::CONT);
+        monday.signal_program(Signal::CONT);
         let monday = monday.finish().code(EXIT_DONE);
         silent(&monday);
         assert_eq!(self.counts(1), [8, 0, 0]);
@@ -77,7 +77,7 @@ impl Job<'_> {
         self.night(101..=400);
         let mut wednesday = self.start();
         self.bench.await_requests(&mut wednesday, 9 + 20);
-        wednesday.signal(Signal::TERM);
+        wednesday.signal_program(Signal::TERM);
         wednesday.finish().code(EXIT_TERMINATE).says("to go on");
         let [applied, in_doubt, pending] = self.counts(2);
         assert!(applied > 0 && in_doubt == 0 && pending > 0, "{applied} {pending}");

@@ -119,6 +119,13 @@ impl Started {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Sends a signal to the program that it has started, if it is a shell that stays, else to itself.
+    pub(crate) fn signal_program(&self, signal: Signal) {
+        let children = self.told_by_the_system(&format!("task/{}/children", self.child.id()));
+        let program = children.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().unwrap()));
+        kill_process(program.unwrap_or(self.pid()), signal).unwrap();
+    }
+
     /// From now on it may open descriptors below this number alone; `None` is as many as this process may. Those that
     /// it has stay open.
     pub(crate) fn limit_descriptors(&self, below: Option<u64>) {
