@@ -120,7 +120,7 @@ impl Journal {
         let (words, _) = place(rows);
         let found = Unchanged { bits: vec![0; words + 1], count: 0 };
         let failed = self.explain("compare the input with");
-        self.compare(found, &own, &customs, (desk, recent), look).map_err(&failed)?
+        self.compare(found, &own, &customs, (desk, recent, rows), look).map_err(&failed)?
     }
 
     fn compare(
@@ -128,13 +128,14 @@ impl Journal {
         mut found: Unchanged,
         own: &[u32],
         customs: &HashMap<u64, Vec<u32>>,
-        (desk, recent): (&DeskId, Recent),
+        (desk, recent, rows): (&DeskId, Recent, u64),
         look: &dyn Fn() -> Result<(), Error>,
     ) -> rusqlite::Result<Result<Unchanged, Error>> {
         let mut wanted =
             self.conn.prepare("SELECT ticket, row, fields, digest FROM temp.asked ORDER BY 1, 2")?;
         let mut wanted = wanted.query([])?;
-        let mut done = self.conn.prepare(DONE)?;
+        let of_tickets = if rows <= OF_TICKETS_ROWS_MAX { OF_TICKETS } else { "" };
+        let mut done = self.conn.prepare(&DONE.replace("{of_tickets}", of_tickets))?;
         let mut done = Done {
             rows: done.query(params![desk.url, desk.account_email, recent.from_ms, recent.to_ms])?,
             next: None,
@@ -183,10 +184,15 @@ const DONE: &str = "
     FROM run JOIN account ON account.id = run.account
         JOIN row ON row.key > run.key_before AND row.key <= run.key_before + run.rows
     WHERE url = ?1 AND email = ?2 AND row.digest IS NOT NULL
-        AND row.ticket IN (SELECT ticket FROM temp.asked)
         AND (state IN (0, 1, 5) OR (SELECT attempts > (state <> 6) OR reason IN ('resolved', 'overlapped')
                                     FROM detail WHERE detail.key = row.key))
+        {of_tickets}
     ORDER BY row.ticket, row.key";
+
+/// Of a small input, only the rows of its tickets are sorted. Of a large one all are: a million tickets in no order do
+/// not fit SQLite's cache, and to look each row's up took 8.7 s where sorting a million rows took 2.7 s.
+const OF_TICKETS: &str = "AND row.ticket IN (SELECT ticket FROM temp.asked)";
+const OF_TICKETS_ROWS_MAX: u64 = 65_536;
 
 /// A row that may have changed its ticket.
 struct Past {

@@ -307,3 +307,18 @@ fn pruning_takes_away_nothing_that_is_compared_with() {
     bench.run(&["resume", "2"]).code(EXIT_DONE);
     assert_eq!(applied(&bench, 7), [r#"{"staff":"A"}"#]);
 }
+
+#[test]
+fn a_large_input_is_compared_as_a_small_one_is() {
+    let bench = Bench::new();
+    bench.rows([3, 9, 70_001, 80_000]);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    // Rows 3, 9 and 70,001 of the large one are those of the small one but for their subjects, of which two are put right.
+    let large = csv(1..=70_001)
+        .replace("\n9,row 9\n", "\n9,row 2\n")
+        .replace("\n70001,row 70001\n", "\n70001,row 3\n");
+    bench.file("large.csv", large);
+    let checked = bench.run(&["check", "large.csv", "--only-changed", "--json"]).code(EXIT_DONE);
+    let checked: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!((&checked["input"]["unchanged"], &checked["requests"]), (&json!(2), &json!(69_999)));
+}
