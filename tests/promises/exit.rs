@@ -89,11 +89,12 @@ fn an_empty_input_is_done() {
 }
 
 #[test]
-fn a_machine_that_cannot_write_is_said_before_anything_is_sent() {
+fn a_place_that_cannot_be_written_is_said_before_anything_is_sent() {
     let bench = Bench::new();
     bench.rows(1..=3);
     bench.file("wall", "");
-    bench.run(&["run", "rows.csv", "--journal", "wall/journal"]).code(EXIT_MACHINE).says("wall");
-    bench.run(&["run", "rows.csv", "--report-dir", "wall"]).code(EXIT_MACHINE).says("wall");
+    bench.run(&["run", "rows.csv", "--journal", "wall/journal"]).code(EXIT_USAGE).says("--journal");
+    bench.run(&["run", "rows.csv", "--report-dir", "wall"]).code(EXIT_USAGE).says("--report-dir");
+    assert!(!bench.journal().exists(), "nor is anything journaled");
     assert_eq!(bench.desk().requests, 0);
 }
