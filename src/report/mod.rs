@@ -68,7 +68,6 @@ pub struct Files {
 pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<PathBuf, Error> {
     let folder = report_dir.join(format!("run-{run}"));
     folders::require_place(&folder, "--report-dir")?;
-    folders::require_place(&folder, "--report-dir")?;
     folders::make(&folder)?;
     let owner = folder.join(OWNER);
     match fs::read_to_string(&owner) {
