@@ -303,6 +303,17 @@ fn a_number_too_large_for_a_row_is_not_taken_for_another_row() {
 }
 
 #[test]
+fn a_word_on_a_run_without_rows_settles_none_of_the_run_before() {
+    let (_folder, mut journal, first) = opened(&csv(2));
+    let second = take_in(&mut journal, &csv(0));
+    end(&mut journal, &first, &[1, 2], &in_doubt());
+    assert_eq!(journal.resolve(&second, Word::Skip, None).unwrap(), 0);
+    assert!(journal.resolve(&second, Word::Skip, Some(&[(1, 1)])).is_err());
+    assert_eq!(again(&journal, &first).counts.in_doubt, 2);
+    assert_eq!(journal.resolve(&first, Word::Skip, Some(&[(2, 2)])).unwrap(), 1, "the last row alone");
+}
+
+#[test]
 fn a_word_on_a_row_beyond_the_run_does_not_reach_the_next_run() {
     let (_folder, mut journal, first) = opened(&csv(2));
     let second = take_in(&mut journal, &csv(2));
