@@ -229,6 +229,22 @@ fn a_batch_is_empty_until_something_happened() {
 }
 
 #[test]
+fn a_minute_counts_each_ending_of_its_own() {
+    let (_folder, mut journal, run) = opened(&csv(5));
+    let permits = grant(&mut journal, &run, &[1, 2, 3, 4, 5]).unwrap();
+    let throttled = || Ending::NotApplied(note(Reason::Throttled));
+    let endings =
+        [Ending::Applied, throttled(), throttled(), Ending::NotApplied(note(Reason::NotSent)), in_doubt()];
+    let outcomes =
+        permits.into_iter().zip(endings).map(|(permit, end)| permit.send().settle(end, Duration::ZERO));
+    settle(&mut journal, &run, outcomes.collect()).unwrap();
+    let select = "SELECT applied, failed, in_doubt, throttled, not_sent FROM minute";
+    let counts = |row: &rusqlite::Row<'_>| (0..5).map(|column| row.get(column)).collect();
+    let counts: Vec<i64> = journal.conn.query_row(select, [], counts).unwrap();
+    assert_eq!(counts, [1, 0, 1, 2, 1]);
+}
+
+#[test]
 fn the_cursor_never_goes_back() {
     let (_folder, mut journal, run) = opened(&csv(5));
     for (cursor, expected) in [(3, 3), (2, 3), (6, 6)] {
