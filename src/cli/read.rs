@@ -65,7 +65,7 @@ pub struct RunsArgs {
 /// `runs list`, `runs prune`
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
-    /// The journal's runs, a line each [default]
+    /// The journal's runs, a line each (the default)
     List(ReadArgs),
     /// Give up the rows of old runs that are finished, with nothing in doubt; keeps what later runs are compared with
     #[command(before_help = PRUNE_EXAMPLES)]

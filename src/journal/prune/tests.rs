@@ -156,10 +156,10 @@ fn a_process_that_noted_no_end_was_last_at_work_in_its_last_minute() {
     let (_folder, mut journal) = journal(&[past(&[(1, 1, APPLIED)])]);
     let conn = &journal.conn;
     conn.execute("UPDATE run SET ended_ms = NULL, started_ms = 0", []).unwrap();
-    let minute =
+    let sample =
         "INSERT INTO minute (run, minute, applied, failed, in_doubt, throttled, not_sent, paused_ms, latency)
-                  VALUES (1, ?1, 1, 0, 0, 0, 0, 0, x'')";
-    conn.execute(minute, [NOW_MS / 60_000]).unwrap();
+         VALUES (1, ?1, 1, 0, 0, 0, 0, 0, x'')";
+    conn.execute(sample, [NOW_MS / 60_000]).unwrap();
     assert_eq!(prune(&mut journal, false).kept.recent, 1);
     journal.conn.execute("UPDATE minute SET minute = 0", []).unwrap();
     assert_eq!(prune(&mut journal, false).runs, [1]);
