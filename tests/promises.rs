@@ -40,6 +40,8 @@ mod exit;
 mod faults;
 #[path = "promises/fixtures.rs"]
 mod fixtures;
+#[path = "promises/fleet/mod.rs"]
+mod fleet;
 #[path = "promises/fuzz.rs"]
 mod fuzz;
 #[path = "promises/guide.rs"]

@@ -14,6 +14,9 @@
 //! | [`status`], [`report`], [`runs`] | read the journal |
 //! | [`prune`] | gives up the rows of old runs |
 //! | `standing` | how a run stands, in a word and in a sentence |
+//! | `shared` | what `run`, `resume` and `retry` do with a journal that several machines share |
+//! | [`work`] | joins in with the run that others have begun there |
+//! | [`journal`] | makes such a journal, and judges its database |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
 //! | [`man`] | man pages and completions |
@@ -25,6 +28,7 @@ pub mod drive;
 pub mod ending;
 mod forecast;
 pub mod init;
+pub mod journal;
 pub mod man;
 pub mod prune;
 mod remarks;
@@ -35,10 +39,12 @@ pub mod retry;
 pub mod run;
 pub mod runs;
 pub mod sandbox;
+mod shared;
 mod source;
 mod standing;
 pub mod status;
 mod watched;
+pub mod work;
 
 use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
@@ -49,13 +55,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{ColorChoice, Command, ConfigCommand, RunsCommand};
+use crate::cli::{ColorChoice, Command, ConfigCommand, JournalCommand, RunsCommand};
 use crate::config::Layered;
 use crate::contained;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
+use crate::journal::archive::Archive;
+use crate::journal::postgres::{Shared, place};
 use crate::journal::runs::Run;
-use crate::settings::OutputSettings;
+use crate::settings::{JournalPlace, OutputSettings};
 use crate::shutdown;
 use crate::text::{clean, date, rows, thousands};
 use crate::voice::{self, Form, Voice};
@@ -86,6 +94,9 @@ fn obey(layered: &Layered) -> Result<(), Error> {
             Some(RunsCommand::List(args)) => runs::list(args),
             Some(RunsCommand::Prune(args)) => prune::run(args),
         },
+        Command::Work(args) => work::run(args, profile),
+        Command::Journal(JournalCommand::Init(args)) => journal::init(args),
+        Command::Journal(JournalCommand::Check(args)) => journal::check(args),
         Command::Sandbox(args) => sandbox::run(args),
         Command::Init(args) => init::run(args),
         Command::Config(ConfigCommand::Show(args)) => config::show(args, layered),
@@ -121,7 +132,7 @@ pub(crate) fn print(text: &str) {
     let _ = write!(std::io::stdout(), "{text}");
 }
 
-/// The journal, where there must be one.
+/// The journal's file, where there must be one.
 fn open_journal(path: &std::path::Path) -> Result<Journal, Error> {
     Journal::open_if_there(path)?.ok_or_else(|| {
         Error::Usage(format!(
@@ -131,9 +142,17 @@ fn open_journal(path: &std::path::Path) -> Result<Journal, Error> {
     })
 }
 
+/// The journal, whichever engine keeps it, where there must be one.
+fn open_archive(place: &JournalPlace) -> Result<Box<dyn Archive>, Error> {
+    Ok(match place {
+        JournalPlace::File(path) => Box::new(open_journal(path)?),
+        JournalPlace::Database(place) => Box::new(Shared::open(place)?),
+    })
+}
+
 /// The run that was named, or the only one that fits. Where several fit, they are listed.
 fn pick_run(
-    journal: &Journal,
+    journal: &dyn Archive,
     named: Option<u64>,
     what: &str,
     fits: impl Fn(&Run) -> bool,
@@ -156,19 +175,19 @@ fn pick_run(
 }
 
 /// A run was named that is not there.
-fn no_run(journal: &Journal, id: u64) -> Result<Error, Error> {
+fn no_run(journal: &dyn Archive, id: u64) -> Result<Error, Error> {
     let runs = journal.runs()?;
     let there = if runs.is_empty() {
         "nothing has been run with it yet (--journal names another)".to_owned()
     } else {
         format!("name one of these:\n{}", lines(&runs))
     };
-    Ok(Error::Usage(format!("there is no run {id} in the journal {}; {there}", journal.path().display())))
+    Ok(Error::Usage(format!("there is no run {id} in the journal {}; {there}", journal.name())))
 }
 
 /// No run was named, and none is meant.
-fn none_fits(journal: &Journal, what: &str) -> Error {
-    let journal = journal.path().display();
+fn none_fits(journal: &dyn Archive, what: &str) -> Error {
+    let journal = journal.name();
     Error::Usage(format!("no run {what} in the journal {journal}; deskload runs lists those that are there"))
 }
 
@@ -232,7 +251,7 @@ fn retold(words: impl Iterator<Item = String>) -> String {
         retold.push(match flag {
             _ if is_secret => "…".to_owned(),
             Some(flag) if word != flag => format!("{flag}=…"),
-            _ => quoted(&word),
+            _ => quoted(&place::without_password(&word)),
         });
         is_secret = !is_secret && flag == Some(word.as_str());
     }
@@ -320,6 +339,15 @@ mod tests {
         assert_eq!(
             of(&["run", "--proxy=http://u:pw@p", "a.csv", "--token-command=echo a=b"]),
             "deskload run --proxy=… a.csv --token-command=…"
+        );
+        assert_eq!(
+            of(&[
+                "work",
+                "--journal",
+                "postgres://u:pw@db:1/d?password=pw&sslmode=require",
+                "--journal=postgresql://u:p@w@h"
+            ]),
+            "deskload work --journal 'postgres://u@db:1/d?sslmode=require' --journal=postgresql://u@h"
         );
     }
 

@@ -1,13 +1,14 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
+use std::path::Path;
+
 use crate::cli::ResolveArgs;
-use crate::commands::{answer, none_fits, open_journal, pick_run};
+use crate::commands::{answer, none_fits, open_archive, open_journal, pick_run};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
 use crate::journal::settle::Word;
-use crate::settings::{journal_path, state_folder};
-use crate::spooled;
+use crate::settings::{JournalPlace, journal_place, state_folder};
 use crate::text::rows;
 use crate::voice::say;
 
@@ -17,16 +18,21 @@ const WANTED: &str = "has rows in doubt";
 /// Runs it.
 pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     answer(false, args.quiet, args.verbose);
-    let mut journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    let place = journal_place(args.journal.journal.as_deref())?;
+    let mut journal = open_archive(&place)?;
     let cut_off = |run: &Run| !run.is_finished() && run.ended_ms.is_none();
-    let run = pick_run(&journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
-    let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
-    account.confirm(&mut journal, &run.desk, args.accept_journal)?;
+    let run = pick_run(&*journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
+    let _account = match &place {
+        // The file's own handle is needed: what the account file remembers is compared with it.
+        JournalPlace::File(path) => Some(hold(path, &run, args.accept_journal)?),
+        // Nobody has a shared journal for himself: what is settled at the same time, the database keeps apart.
+        JournalPlace::Database(_) => None,
+    };
     journal.recover(&run.desk)?;
     // Read again: what a killed process had on its way is in doubt only now.
-    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    let run = pick_run(&*journal, Some(run.key.id), "", |_| true)?;
     if args.run.is_none() && run.counts.in_doubt == 0 {
-        return Err(none_fits(&journal, WANTED));
+        return Err(none_fits(&*journal, WANTED));
     }
     let word = match (args.applied, args.resend) {
         (true, _) => Word::Applied,
@@ -43,11 +49,20 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         0 => format!("run {} has no rows in doubt: nothing to settle", run.key.id),
         settled => format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)),
     });
-    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    let run = pick_run(&*journal, Some(run.key.id), "", |_| true)?;
     if run.counts.pending > 0 {
         say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
     }
     // What no report needs any more is not kept.
-    spooled::cut_down(&mut journal, &run)?;
+    journal.cut_down(&run)?;
     journal.close()
+}
+
+/// Takes the account, and checks that the journal is its own.
+fn hold(path: &Path, run: &Run, accept: bool) -> Result<AccountLock, Error> {
+    let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
+    let mut journal = open_journal(path)?;
+    account.confirm(&mut journal, &run.desk, accept)?;
+    journal.close()?;
+    Ok(account)
 }

@@ -35,6 +35,7 @@ mod window;
 
 pub use csv::Header;
 pub use layout::{Choice, Format, Layout};
+pub(crate) use records::Kept;
 pub use records::{Body, Mark, Record, Records};
 pub use survey::{Invalid, Seen, Survey, survey};
 

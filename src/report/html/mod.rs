@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 use super::next::Step;
 use super::summary::Tallied;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::minutes::Latencies;
 use crate::journal::runs::Run;
 use crate::text::{clean_whole, duration};
@@ -77,7 +77,7 @@ struct Times {
 /// Writes the page of a run. `reasons` and `next` are what the summary and the terminal tell.
 pub(super) fn write(
     path: &Path,
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
@@ -88,17 +88,17 @@ pub(super) fn write(
 }
 
 fn render(
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
     clock: &Clock,
 ) -> Result<String, Error> {
     let mut invocations = Vec::new();
-    journal.each_invocation(run.key, |invocation| invocations.push(invocation))?;
+    journal.each_invocation(run.key, &mut |invocation| invocations.push(invocation))?;
     let mut latencies = Latencies::default();
     let mut last_minute = None;
-    journal.each_minute(run.key, |minute| {
+    journal.each_minute(run.key, &mut |minute| {
         latencies.add(&minute.latencies);
         last_minute = Some(minute.minute);
     })?;
