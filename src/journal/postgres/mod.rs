@@ -15,7 +15,7 @@
 //! | `worker` | the pipeline's batches: outcomes in, permits out |
 //! | `leases` | which units are ours, and the rows in them |
 //! | `stage` | opens a run with its rows |
-//! | `shared` | runs and rows for commands and reports |
+//! | `shared`, `reading` | runs and rows for commands and reports |
 //! | [`setup`] | makes the schema, and judges the database |
 //!
 //! **What may fail.** The way to the database may break at any byte. Statements are whole transactions, so each took
@@ -27,6 +27,7 @@
 mod clock;
 mod leases;
 pub mod place;
+mod reading;
 mod session;
 pub mod setup;
 mod shared;

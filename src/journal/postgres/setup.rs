@@ -12,7 +12,7 @@ use super::session::{Failure, Session};
 use super::worker::odd;
 use crate::error::Error;
 
-/// What `schema.sql` makes, counted up with each step that is added to [`STEPS`].
+/// What `schema.sql` makes, counted up with each step that is added to its steps.
 pub const VERSION: i32 = 1;
 
 /// The steps that lead an older schema to this version's, as in SQLite's journal: a released one is never changed.
