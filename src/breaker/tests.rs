@@ -385,3 +385,18 @@ fn max_failures_is_read_as_people_write_it() {
         assert!(MaxFailures::parse(wrong).unwrap_err().contains("neither a share"), "{wrong}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_desk_is_away_from_the_first_loss_until_something_goes_through() {
+    let mut bench = Bench::warm();
+    for total in [40, 80] {
+        bench.decide(not_sent());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        bench.probe(not_sent());
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(bench.breaker.away_total(), Duration::from_secs(total));
+        bench.pass();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(bench.breaker.away_total(), Duration::from_secs(total));
+    }
+}

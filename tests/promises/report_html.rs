@@ -4,19 +4,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY};
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_TERMINATE};
 use deskload::sandbox::{Fate, Reply, When};
 use rusqlite::{Connection, params};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::browser::{Browser, Scheme, variety};
-use crate::support::{Bench, TOKEN, closing_time, one_at_a_time};
+use crate::support::{Bench, TOKEN, closing_time, one_at_a_time, until};
 
 const PAGE: &str = "deskload-reports/run-1/report.html";
 
 /// What a page must not do with somebody else's words.
 const HOSTILE: &str =
     "<script>alert(1)</script><img src=https://198.51.100.1/x onerror=alert(1)>\" '&amp; \u{202e}gpj\u{7}";
+
+/// Nor with the name of a file.
+const INPUT: &str = "<b>\u{202e}rows.csv";
 
 /// A run with rows of every outcome but skipped, a pause, and somebody else's words wherever they can stand.
 fn eventful() -> Bench {
@@ -31,8 +35,8 @@ fn eventful() -> Bench {
     let row = |ticket| format!("{ticket},a private matter {ticket},{},x\n", priority(ticket));
     let rows = std::iter::once(header).chain((1..=12).map(row)).chain(["3,held back,low,x\n".to_owned()]);
     let rows: String = rows.collect();
-    bench.file("<b>rows.csv", rows);
-    bench.run(&["run", "<b>rows.csv", "--concurrency", "2", "--max-failures", "100%"]).code(EXIT_ATTENTION);
+    bench.file(INPUT, rows);
+    bench.run(&["run", INPUT, "--concurrency", "2", "--max-failures", "100%"]).code(EXIT_ATTENTION);
     bench
 }
 
@@ -132,6 +136,30 @@ fn the_page_fetches_nothing_runs_nothing_and_takes_words_for_words() {
     assert!(!page.contains(['\u{202e}', '\u{7}']));
     let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
     assert!(!style.contains("url(") && !style.contains("@import"), "{style}");
+}
+
+#[test]
+fn a_pause_is_in_the_samples_also_if_it_is_broken_off() {
+    let waited_ms = |bench: &Bench| -> i64 {
+        let journal = Connection::open(bench.journal()).unwrap();
+        journal.query_row("SELECT sum(paused_ms) FROM minute", [], |row| row.get(0)).unwrap()
+    };
+    let bench = eventful();
+    assert!(waited_ms(&bench) >= 900, "the desk asked for a second: {}", waited_ms(&bench));
+    let bench =
+        Bench::scripted([Fate::new(When::Request(2), Reply::status(429).header("retry-after", "600"))]);
+    bench.rows(1..=3);
+    let mut run = bench.start(&["run", "rows.csv", "--concurrency", "1"]);
+    bench.await_requests(&mut run, 2);
+    // Once the journal knows of the pause, what has been waited until the signal is not in it yet.
+    until("the pause", || {
+        let journal = Connection::open(bench.journal()).unwrap();
+        journal.query_row("SELECT count(*) FROM pause", [], |row| row.get::<_, u64>(0)).unwrap() == 1
+    });
+    let before_ms = waited_ms(&bench);
+    run.signal(Signal::TERM);
+    run.finish().code(EXIT_TERMINATE);
+    assert!(waited_ms(&bench) > before_ms);
 }
 
 #[test]
