@@ -131,8 +131,13 @@ impl Error {
 
     /// The machine refused something with a file.
     pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Self {
-        Self::Machine(format!("failed to {what} {}: {}{}", path.display(), said(error), advice(error)))
+        Self::Machine(format!("failed to {what} {}: {}", path.display(), explained(error)))
     }
+}
+
+/// What the system said, and what to do about it.
+pub(crate) fn explained(error: &io::Error) -> String {
+    format!("{}{}", said(error), advice(error))
 }
 
 /// What the system said, without its number.

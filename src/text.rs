@@ -192,17 +192,17 @@ pub fn duration(duration: std::time::Duration) -> String {
 /// A moment by the clock on the wall, to the minute: `2026-03-10 22:30`. `unix_ms` is UNIX time in milliseconds.
 #[must_use]
 pub fn moment(unix_ms: i64) -> String {
-    local(unix_ms, "%Y-%m-%d %H:%M")
+    on_clock(unix_ms, jiff::tz::TimeZone::system(), "%Y-%m-%d %H:%M")
 }
 
 /// Its day: `2026-03-10`.
 #[must_use]
 pub fn date(unix_ms: i64) -> String {
-    local(unix_ms, "%Y-%m-%d")
+    on_clock(unix_ms, jiff::tz::TimeZone::system(), "%Y-%m-%d")
 }
 
-fn local(unix_ms: i64, form: &str) -> String {
-    let zone = jiff::tz::TimeZone::system();
+/// A moment by the clock of a zone, as strftime has it; one that no calendar has is told as nothing.
+pub(crate) fn on_clock(unix_ms: i64, zone: jiff::tz::TimeZone, form: &str) -> String {
     jiff::Timestamp::from_millisecond(unix_ms)
         .map_or_else(|_| String::new(), |at| at.to_zoned_datetime(zone).strftime(form).to_string())
 }

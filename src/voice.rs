@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained};
 use crate::progress;
 
 /// In which form.
@@ -78,8 +78,7 @@ pub fn speak_up() {
 /// Opens what `--log-file` names, to add to it; for its owner alone, because it names files and tickets.
 pub fn open_log(path: &Path) -> Result<File, Error> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|error| {
-        let (said, advice) = (said(&error), advice(&error));
-        Error::Usage(format!("failed to open the log file {}: {said}{advice}", path.display()))
+        Error::Usage(format!("failed to open the log file {}: {}", path.display(), explained(&error)))
     })
 }
 

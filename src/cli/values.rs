@@ -79,12 +79,16 @@ pub(super) fn parse_rows(text: &str) -> Result<Rows, String> {
 /// overflows a clock.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_hours(366 * 24);
-    text.parse::<jiff::Span>()
-        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
+    time(text)
         .filter(|duration| !duration.is_zero() && *duration <= MAX)
         .ok_or_else(|| format!("{text:?} is not a time, such as 30s, 15m or 1h30m, of at most 366 days"))
+}
+
+/// A time that is not below zero, of units up to weeks.
+fn time(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let time = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(time).ok()
 }
 
 /// How old something has to be, in whole days if it was written so.
@@ -93,13 +97,7 @@ pub struct Age(pub Duration);
 
 /// Reads `90d`, `12w`, `36h`; a day has 24 hours, a month or a year has no fixed length and is refused.
 pub(super) fn parse_age(text: &str) -> Result<Age, String> {
-    let days = jiff::SpanRelativeTo::days_are_24_hours();
-    text.parse::<jiff::Span>()
-        .ok()
-        .and_then(|span| span.to_duration(days).ok())
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .map(Age)
-        .ok_or_else(|| format!("{text:?} is not an age, such as 90d, 12w or 36h"))
+    time(text).map(Age).ok_or_else(|| format!("{text:?} is not an age, such as 90d, 12w or 36h"))
 }
 
 impl std::fmt::Display for Age {

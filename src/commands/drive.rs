@@ -202,7 +202,7 @@ impl<'a> Plan<'a> {
         let pace = &settings.terms.pace;
         Self {
             run: run.key.id,
-            input: super::source(run),
+            input: run.input.source(),
             url: &run.desk.url,
             account_email: &run.desk.account_email,
             counts: run.counts,

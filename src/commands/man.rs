@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use super::print;
 use crate::cli::{Cli, CompletionsArgs, ManArgs, ShellChoice};
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained};
 
 /// `completions SHELL`
 pub fn completions(args: &CompletionsArgs) {
@@ -33,9 +33,8 @@ pub fn man(args: &ManArgs) -> Result<(), Error> {
             .and_then(|()| pages(&command, folder))
             .map_err(|error| Error::file("write the pages to", folder, &error));
     }
-    let text = page(command).map_err(|error| {
-        Error::Machine(format!("failed to write the page: {}{}", said(&error), advice(&error)))
-    })?;
+    let text = page(command)
+        .map_err(|error| Error::Machine(format!("failed to write the page: {}", explained(&error))))?;
     print(&String::from_utf8_lossy(&text));
     Ok(())
 }

@@ -204,16 +204,11 @@ fn line(run: &Run) -> String {
     format!(
         "  {:>4}  {}  {}, {state}, {} failed, {} in doubt",
         run.key.id,
-        clean(source(run)),
+        clean(run.input.source()),
         rows(counts.rows),
         thousands(counts.failed + counts.invalid),
         thousands(counts.in_doubt)
     )
-}
-
-/// Where a run's rows came from.
-pub(crate) fn source(run: &Run) -> &str {
-    run.input.path.as_deref().unwrap_or("standard input")
 }
 
 /// Flags whose values may hold a password, and are not repeated.

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::cli::ReadArgs;
 use crate::commands::standing::Standing;
-use crate::commands::{answer, open_journal, print, source};
+use crate::commands::{answer, open_journal, print};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::{Counts, Run};
+use crate::journal::state::State;
 use crate::report::summary::{Head, rfc_3339};
 use crate::settings::{journal_path, state_folder};
 use crate::table;
@@ -72,40 +73,37 @@ fn tell(journal: &Path, runs: &[(Standing, Run)]) {
     voice::tell_last("runs", ToldRuns { schema: SCHEMA, journal, runs });
 }
 
-/// A column of counts, which is left out where all are 0; how many were applied is always told.
-type Column = (&'static str, fn(&Counts) -> u64);
-
-const COLUMNS: [Column; 6] = [
-    ("applied", |counts| counts.applied),
-    ("failed", |counts| counts.failed),
-    ("invalid", |counts| counts.invalid),
-    ("in doubt", |counts| counts.in_doubt),
-    ("skipped", |counts| counts.skipped),
-    ("pending", |counts| counts.pending),
-];
-
 /// The table for a person.
 fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
-    let is_used =
-        |(word, count): &&Column| *word == "applied" || runs.iter().any(|(_, run)| count(&run.counts) > 0);
-    let columns: Vec<&Column> = COLUMNS.iter().filter(is_used).collect();
+    let mut totals = Counts::default().by_outcome();
+    for (_, run) in runs {
+        totals.iter_mut().zip(run.counts.by_outcome()).for_each(|((_, total), (_, count))| *total += count);
+    }
+    // An outcome that no row has is left out; how many were applied is always told.
+    let is_told = totals.map(|(state, total)| total > 0 || state == State::Applied);
+    let told = |counts: Counts| {
+        counts
+            .by_outcome()
+            .into_iter()
+            .zip(is_told)
+            .filter_map(|(outcome, is_told)| is_told.then_some(outcome))
+    };
     let several = runs.iter().any(|(_, run)| runs.first().is_some_and(|(_, first)| first.desk != run.desk));
     let mut head = vec!["run", "started", "input"];
     head.extend(several.then_some("account"));
     let texts = head.len();
     head.push("rows");
-    head.extend(columns.iter().map(|(word, _)| *word));
-    head.push("state");
+    head.extend(told(Counts::default()).map(|(state, _)| state.as_str()));
     let mut table = table::plain(width);
-    for index in texts..texts + 1 + columns.len() {
-        table::align_right(&mut table, index);
-    }
+    let numbers = texts..head.len();
+    head.push("state");
     table.set_header(head);
+    numbers.for_each(|column| table::align_right(&mut table, column));
     for (standing, run) in runs {
         let mut cells = vec![run.key.id.to_string(), moment(run.started_ms), clean(name(run))];
         cells.extend(several.then(|| account(run)));
         cells.push(thousands(run.counts.rows));
-        cells.extend(columns.iter().map(|(_, count)| thousands(count(&run.counts))));
+        cells.extend(told(run.counts).map(|(_, count)| thousands(count)));
         cells.push(standing.word().to_owned());
         table.add_row(cells);
     }
@@ -114,7 +112,7 @@ fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
 
 /// The last part of the input's path, which is what people know it by.
 fn name(run: &Run) -> &str {
-    let path = source(run);
+    let path = run.input.source();
     Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained};
 use crate::input::spool::Taken;
 use crate::settings::InputSettings;
 use crate::shutdown::Shutdown;
@@ -74,7 +74,7 @@ impl Source {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::Usage(format!("failed to read the input {}: {}{}", path.display(), said(error), advice(error)))
+    Error::Usage(format!("failed to read the input {}: {}", path.display(), explained(error)))
 }
 
 /// A reader that a signal ends.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::StatusArgs;
 use crate::commands::runs::ToldStanding;
 use crate::commands::standing::Standing;
-use crate::commands::{answer, open_journal, pick_run, print, source};
+use crate::commands::{answer, open_journal, pick_run, print};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
@@ -56,7 +56,7 @@ fn facts(run: &Run, standing: Standing) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("run", format!("{}, {}", run.key.id, standing.sentence(run))),
-        ("input", clean(source(run))),
+        ("input", clean(run.input.source())),
         ("desk", clean(&format!("{} for {}", run.desk.url, run.desk.account_email))),
         ("started", moment(run.started_ms)),
     ];

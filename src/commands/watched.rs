@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::error::{EXIT_DONE, Error, advice, said};
+use crate::error::{EXIT_DONE, Error, explained, said};
 use crate::folders;
 use crate::journal::runs::Run;
 use crate::settings::TOKEN_VARIABLE;
@@ -36,10 +36,9 @@ pub(super) fn write_metrics(path: &Path, run: &Run, last_success_ms: Option<i64>
     };
     if let Err(error) = write() {
         voice::complain(&format!(
-            "failed to write the metrics file {}: {}{}",
+            "failed to write the metrics file {}: {}",
             path.display(),
-            said(&error),
-            advice(&error)
+            explained(&error)
         ));
     }
 }

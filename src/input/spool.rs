@@ -16,7 +16,7 @@ use super::decode::{self, Decoder};
 use super::kind;
 #[cfg(feature = "xlsx")]
 use super::sheet;
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained, said};
 use crate::spooled::check_space;
 
 /// How much is read at once, in bytes.
@@ -239,7 +239,7 @@ pub(crate) fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 fn unreadable(error: &io::Error) -> Error {
-    Error::Machine(format!("failed to read the input: {}{}", said(error), advice(error)))
+    Error::Machine(format!("failed to read the input: {}", explained(error)))
 }
 
 /// The digest (SHA-256, lower-case hex) and length of an input, without keeping it.

@@ -5,6 +5,7 @@
 use rusqlite::params;
 
 use super::Journal;
+use super::fingerprint::has_bit;
 use super::runs::Run;
 use super::state::{Reason, State};
 use crate::error::Error;
@@ -131,7 +132,7 @@ impl Tally {
             self.set.resize(fields.len() * 8, false);
         }
         for (bit, (count, set)) in self.fields.iter_mut().zip(&mut self.set).enumerate() {
-            if fields.get(bit / 8).is_some_and(|byte| byte & (1 << (bit % 8)) != 0) {
+            if has_bit(fields, bit) {
                 count.rows += 1;
                 *set = true;
             }

@@ -1,8 +1,10 @@
 //! What the journal remembers of an update once its row is gone: which fields, and a digest of each value.
 //!
 //! It answers three questions for later runs, "is this the same update?", "did a later row set all of these
-//! fields?" and "does the ticket have these values already?", without keeping the values, which are personal data. Six bytes a value: two different values are
-//! taken for equal once in 2^48 comparisons.
+//! fields?" and "does the ticket have these values already?", without keeping the values, which are personal data. Six
+//! bytes a value: two different values are taken for equal once in 2^48 comparisons.
+
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -16,7 +18,7 @@ pub(super) const DIGEST_BYTES: usize = 6;
 #[derive(Clone, Debug, Default)]
 pub struct FieldBits {
     custom: Vec<String>,
-    by_id: std::collections::HashMap<String, usize>,
+    by_id: HashMap<String, usize>,
 }
 
 impl FieldBits {
@@ -49,6 +51,29 @@ impl FieldBits {
             Field::Custom(id) => self.by_id.get(id).map(|index| Field::STANDARD.len() + index),
             standard => standard.standard_index(),
         }
+    }
+}
+
+/// Whether a row's bits, as the journal keeps them, have this one.
+pub(super) fn has_bit(bits: &[u8], bit: usize) -> bool {
+    bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+}
+
+/// Numbers for the fields of all runs, whose bits count differently: one for all that no desk tells apart.
+#[derive(Debug, Default)]
+pub(super) struct FieldNumbers {
+    custom: HashMap<String, usize>,
+}
+
+impl FieldNumbers {
+    /// The number of each of a run's fields, in the order of its bits.
+    pub(super) fn of(&mut self, custom: &[String]) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..Field::STANDARD.len()).collect();
+        for id in custom {
+            let next = Field::STANDARD.len() + self.custom.len();
+            numbers.push(*self.custom.entry(id.to_ascii_lowercase()).or_insert(next));
+        }
+        numbers
     }
 }
 

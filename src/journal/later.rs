@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::params;
 
 use super::Journal;
+use super::fingerprint::has_bit;
 use super::runs::{DeskId, Run, RunKey};
 use super::state::State;
 use crate::error::Error;
@@ -120,9 +121,7 @@ impl Journal {
 fn names<'a>(bits: &'a [u8], custom: &'a [String]) -> impl Iterator<Item = String> + 'a {
     let standard = Field::STANDARD.into_iter();
     let all = standard.chain(custom.iter().map(|id| Field::Custom(id)));
-    all.enumerate()
-        .filter(|(bit, _)| bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1))
-        .map(|(_, field)| name(field))
+    all.enumerate().filter(|(bit, _)| has_bit(bits, *bit)).map(|(_, field)| name(field))
 }
 
 /// A field's name for comparing: no desk tells the ids of custom fields apart by case.

@@ -17,15 +17,13 @@
 //! the desk's account.
 //! **Memory** stays flat: what later rows have set is in a temporary table.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::Journal;
+use super::fingerprint::{FieldNumbers, has_bit};
 use super::runs::{DeskId, Run, RunKey};
 use super::state::{Reason, State};
 use crate::error::Error;
-use crate::ticket::Field;
 
 /// Rows looked at in one transaction: some 20 ms of work.
 const WINDOW_ROWS: u64 = 16_384;
@@ -100,11 +98,11 @@ impl Journal {
                 self.mark_pruned(*id, what.now_ms)?;
             }
         }
-        let begun = Covered::begin(&self.conn);
-        let mut covered = begun.map_err(self.explain("read"))?;
+        Covered::begin(&self.conn).map_err(self.explain("read"))?;
+        let mut numbers = FieldNumbers::default();
         // The newest row first: what is covered when a row's turn comes was set later than by that row.
         for Closed { run, goes } in closed.iter().rev() {
-            let names = covered.names(&run.custom_fields);
+            let names = numbers.of(&run.custom_fields);
             let mut high = run.counts.rows;
             while high > 0 {
                 look()?;
@@ -276,21 +274,17 @@ impl Window {
     }
 }
 
-/// What the rows seen so far have set on each ticket: bits that mean the same field in every run.
-struct Covered {
-    /// The numbers of custom fields, whose ids no desk tells apart by case.
-    custom: HashMap<String, usize>,
-}
+/// What the rows seen so far have set on each ticket, in temporary tables: bits that mean the same field in every run.
+struct Covered;
 
 impl Covered {
-    fn begin(conn: &Connection) -> rusqlite::Result<Self> {
+    fn begin(conn: &Connection) -> rusqlite::Result<()> {
         Self::end(conn)?;
         conn.execute_batch(
             "CREATE TEMP TABLE covered (ticket INTEGER PRIMARY KEY, fields BLOB NOT NULL);
              CREATE TEMP TABLE claimed (ticket INTEGER PRIMARY KEY, fields BLOB NOT NULL);
              CREATE TEMP TABLE kept (key INTEGER PRIMARY KEY);",
-        )?;
-        Ok(Self { custom: HashMap::new() })
+        )
     }
 
     fn end(conn: &Connection) -> rusqlite::Result<()> {
@@ -299,17 +293,8 @@ impl Covered {
         )
     }
 
-    /// The bits here of a run's fields, by its own bits.
-    fn names(&mut self, custom: &[String]) -> Vec<usize> {
-        let mut names: Vec<usize> = (0..Field::STANDARD.len()).collect();
-        for id in custom {
-            let next = Field::STANDARD.len() + self.custom.len();
-            names.push(*self.custom.entry(id.to_ascii_lowercase()).or_insert(next));
-        }
-        names
-    }
-
-    /// Adds what a row sets to one of the tables, those applied or those that ask for anything; whether any of it was not there yet.
+    /// Adds what a row sets to one of the tables, those applied or those that ask for anything; whether any of it was
+    /// not there yet.
     fn adds(tx: &Transaction<'_>, table: &str, ticket: i64, fields: &[u8]) -> rusqlite::Result<bool> {
         let before: Option<Vec<u8>> = tx
             .prepare_cached(&format!("SELECT fields FROM temp.{table} WHERE ticket = ?1"))?
@@ -330,14 +315,12 @@ impl Covered {
 /// Bits by other names, without zeros at the end.
 fn renamed(bits: &[u8], names: &[usize]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bits.len());
-    for (bit, name) in names.iter().take(bits.len() * 8).enumerate() {
-        if bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1) {
-            if out.len() <= name / 8 {
-                out.resize(name / 8 + 1, 0);
-            }
-            if let Some(byte) = out.get_mut(name / 8) {
-                *byte |= 1 << (name % 8);
-            }
+    for (_, name) in names.iter().enumerate().filter(|(bit, _)| has_bit(bits, *bit)) {
+        if out.len() <= name / 8 {
+            out.resize(name / 8 + 1, 0);
+        }
+        if let Some(byte) = out.get_mut(name / 8) {
+            *byte |= 1 << (name % 8);
         }
     }
     out

@@ -6,6 +6,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Journal;
+use super::state::State;
 use super::unchanged::Unchanged;
 use crate::error::Error;
 use crate::input::{Layout, Survey};
@@ -60,6 +61,14 @@ pub struct InputId {
     pub path: Option<String>,
 }
 
+impl InputId {
+    /// Where it was read from, in words.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.path.as_deref().unwrap_or("standard input")
+    }
+}
+
 /// A run that is about to begin.
 #[derive(Debug)]
 pub struct NewRun<'a> {
@@ -106,6 +115,19 @@ impl Counts {
         };
         let settled = counts.applied + counts.failed + counts.invalid + counts.in_doubt + counts.skipped;
         Ok(Self { pending: counts.rows.saturating_sub(settled), ..counts })
+    }
+
+    /// The rows by how they stand, in the order in which people are told.
+    #[must_use]
+    pub const fn by_outcome(&self) -> [(State, u64); 6] {
+        [
+            (State::Applied, self.applied),
+            (State::Failed, self.failed),
+            (State::Invalid, self.invalid),
+            (State::InDoubt, self.in_doubt),
+            (State::Skipped, self.skipped),
+            (State::Pending, self.pending),
+        ]
     }
 
     /// Whether a person has to look.

@@ -7,19 +7,19 @@
 //!
 //! **When in doubt, changed.** A field counts as known only if the last row that may have set it was applied, and not
 //! too long ago for `--max-age`. Whatever else may have set it since makes it unknown, and so does an earlier row of
-//! the same input that is going to be sent, and any row in doubt, which may still arrive. A row is unchanged if all of its fields are known and equal. The other
-//! mistake, taking a change for none, takes two different values of one field with the same six bytes of digest: once
-//! in 2^48 comparisons.
+//! the same input that is going to be sent, and any row in doubt, which may still arrive. A row is unchanged if all of
+//! its fields are known and equal. The other mistake, taking a change for none, takes two different values of one field
+//! with the same six bytes of digest: once in 2^48 comparisons.
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, Row, Rows, params};
 
 use super::Journal;
-use super::fingerprint::{DIGEST_BYTES, FieldBits, Fingerprint};
+use super::fingerprint::{DIGEST_BYTES, FieldBits, FieldNumbers, Fingerprint, has_bit};
 use super::runs::{DeskId, Run};
 use crate::error::Error;
-use crate::ticket::{Field, TicketUpdate};
+use crate::ticket::TicketUpdate;
 
 /// What the rows of a new input ask for, noted in a temporary table as they are read.
 #[derive(Debug, Default)]
@@ -113,21 +113,21 @@ impl Journal {
         look: &dyn Fn() -> Result<(), Error>,
     ) -> Result<Unchanged, Error> {
         let runs: Vec<Run> = self.runs()?.into_iter().filter(|run| run.desk == *desk).collect();
-        let mut fields = Fields::default();
-        let customs: HashMap<u64, Vec<u32>> =
+        let mut fields = FieldNumbers::default();
+        let numbers: HashMap<u64, Vec<usize>> =
             runs.iter().map(|run| (run.key.id, fields.of(&run.custom_fields))).collect();
         let own = fields.of(asked.bits.custom());
         let (words, _) = place(rows);
         let found = Unchanged { bits: vec![0; words + 1], count: 0 };
         let failed = self.explain("compare the input with");
-        self.compare(found, &own, &customs, (desk, recent, rows), look).map_err(&failed)?
+        self.compare(found, &own, &numbers, (desk, recent, rows), look).map_err(&failed)?
     }
 
     fn compare(
         &self,
         mut found: Unchanged,
-        own: &[u32],
-        customs: &HashMap<u64, Vec<u32>>,
+        own: &[usize],
+        numbers: &HashMap<u64, Vec<usize>>,
         (desk, recent, rows): (&DeskId, Recent, u64),
         look: &dyn Fn() -> Result<(), Error>,
     ) -> rusqlite::Result<Result<Unchanged, Error>> {
@@ -141,6 +141,7 @@ impl Journal {
             next: None,
         };
         done.advance()?;
+        let plain = FieldNumbers::default().of(&[]);
         let mut ticket = Ticket::default();
         let mut seen: u64 = 0;
         while let Some(row) = wanted.next()? {
@@ -155,8 +156,9 @@ impl Journal {
                 ticket = Ticket { id: Some(id), ..Ticket::default() };
                 while let Some(past) = done.up_to(id) {
                     if past.ticket == id {
-                        let custom = customs.get(&past.run).map_or(&[][..], Vec::as_slice);
-                        ticket.was_given(past, custom);
+                        // A run that has come in since they were listed: `check` holds nothing.
+                        let numbers = numbers.get(&past.run).map_or(plain.as_slice(), Vec::as_slice);
+                        ticket.was_given(past, numbers);
                     }
                     done.advance()?;
                 }
@@ -239,14 +241,14 @@ impl Done<'_> {
 struct Ticket {
     id: Option<i64>,
     /// `None`: nobody knows.
-    last: HashMap<u32, Option<[u8; DIGEST_BYTES]>>,
+    last: HashMap<usize, Option<[u8; DIGEST_BYTES]>>,
     /// Those that a row in doubt sets.
-    in_doubt: HashSet<u32>,
+    in_doubt: HashSet<usize>,
 }
 
 impl Ticket {
-    fn was_given(&mut self, past: &Past, custom: &[u32]) {
-        let given = each(&past.fields, &past.digest, custom);
+    fn was_given(&mut self, past: &Past, numbers: &[usize]) {
+        let given = each(&past.fields, &past.digest, numbers);
         if past.in_doubt {
             self.in_doubt.extend(given.map(|(field, _)| field));
         } else {
@@ -266,37 +268,15 @@ impl Ticket {
 }
 
 /// A field, by its number among those of all runs, and the digest of its value.
-type Given = (u32, Option<[u8; DIGEST_BYTES]>);
+type Given = (usize, Option<[u8; DIGEST_BYTES]>);
 
-/// Each field whose bit is set, with its digest. `custom` has the numbers of the run's custom fields.
-fn each<'a>(bits: &'a [u8], digests: &'a [u8], custom: &'a [u32]) -> impl Iterator<Item = Given> + 'a {
-    let standard = (0..).take(Field::STANDARD.len());
-    let numbers = standard.chain(custom.iter().copied());
-    let set = numbers
-        .enumerate()
-        .filter(|(bit, _)| bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1));
+/// Each field whose bit is set, with its digest. `numbers` are those of the run's fields.
+fn each<'a>(bits: &'a [u8], digests: &'a [u8], numbers: &'a [usize]) -> impl Iterator<Item = Given> + 'a {
+    let set = numbers.iter().enumerate().filter(|(bit, _)| has_bit(bits, *bit));
     let (digests, _) = digests.as_chunks::<DIGEST_BYTES>();
     // A digest that is missing is none that could be equal.
     set.zip(digests.iter().map(|digest| Some(*digest)).chain(std::iter::repeat(None)))
-        .map(|((_, number), digest)| (number, digest))
-}
-
-/// Numbers for the custom fields of all runs, whose bits count differently.
-#[derive(Default)]
-struct Fields {
-    by_id: HashMap<String, u32>,
-}
-
-impl Fields {
-    fn of(&mut self, custom: &[String]) -> Vec<u32> {
-        custom.iter().map(|id| self.number(id)).collect()
-    }
-
-    fn number(&mut self, id: &str) -> u32 {
-        let next = Field::STANDARD.len() + self.by_id.len();
-        // No desk tells the ids of custom fields apart by case. There are at most 10,000 of them in a run.
-        *self.by_id.entry(id.to_ascii_lowercase()).or_insert(u32::try_from(next).unwrap_or(u32::MAX))
-    }
+        .map(|((_, number), digest)| (*number, digest))
 }
 
 fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {

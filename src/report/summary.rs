@@ -210,15 +210,8 @@ fn folded(message: &str) -> String {
 
 /// The outcomes that there are, with their words.
 fn outcomes(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
-    let all = [
-        ("applied", counts.applied),
-        ("failed", counts.failed),
-        ("invalid", counts.invalid),
-        ("in doubt", counts.in_doubt),
-        ("skipped", counts.skipped),
-        ("pending", counts.pending),
-    ];
-    all.into_iter().filter(|(word, count)| *count > 0 || *word == "applied")
+    let all = counts.by_outcome().into_iter().map(|(state, count)| (state.as_str(), count));
+    all.filter(|(word, count)| *count > 0 || *word == State::Applied.as_str())
 }
 
 /// How the rows stand, in a line.

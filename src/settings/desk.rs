@@ -11,7 +11,7 @@ use super::Known;
 use crate::cli::{DeskArgs, SendArgs};
 use crate::config::Profile;
 use crate::desk::proprofs::{self, Connection};
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained};
 
 pub(super) fn url(args: &DeskArgs, known: Known<'_>) -> Result<Url, Error> {
     let text = args.url.as_deref().or(known.0.map(|desk| desk.url.as_str())).unwrap_or(proprofs::URL);
@@ -97,7 +97,7 @@ fn proxy_for(url: &Url, proxy: &str) -> Result<reqwest::Proxy, Error> {
 
 fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
     let wrong = |why: String| Error::Usage(format!("--ca-file {}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| wrong(format!("{}{}", said(&error), advice(&error))))?;
+    let pem = std::fs::read(path).map_err(|error| wrong(explained(&error)))?;
     let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| {
         wrong("it is not a certificate in PEM form; name the authority's .pem file".to_owned())
     })?;

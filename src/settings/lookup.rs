@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::config::{LookupFrom, LookupSetting};
-use crate::error::{Error, advice, said};
+use crate::error::{Error, explained};
 use crate::input::spool;
 use crate::input::{Body, Format, Layout, Record, Records};
 use crate::mapping::lookup::LOOKUP_ENTRIES_MAX;
@@ -62,8 +62,7 @@ fn read_file(
     to: &str,
     put: &mut dyn FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut file =
-        File::open(path).map_err(|error| format!("failed to read it: {}{}", said(&error), advice(&error)))?;
+    let mut file = File::open(path).map_err(|error| format!("failed to read it: {}", explained(&error)))?;
     let told = |error: Error| error.to_string();
     // As an input is read: packed or with a byte order mark, private while it is there, removed at the end.
     let taken = spool::take(&mut file, &std::env::temp_dir()).map_err(told)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::cli::DeskArgs;
 use crate::config::Profile;
 use crate::desk::proprofs::Renew;
-use crate::error::{Error, advice, said};
+use crate::error::{Error, advice, explained, said};
 use crate::secret::{NoToken, Token};
 
 /// The variable that may hold the token. It is taken out of the environment of every child process.
@@ -140,7 +140,7 @@ fn token_from_command(command: &OsStr) -> Result<Token, Error> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| wrong(&format!("could not be started: {}{}", said(&error), advice(&error))))?;
+        .map_err(|error| wrong(&format!("could not be started: {}", explained(&error))))?;
     if !output.status.success() {
         return Err(wrong(&format!("failed ({}); give it by itself to see why", output.status)));
     }

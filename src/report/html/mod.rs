@@ -97,12 +97,12 @@ fn render(
     let mut invocations = Vec::new();
     journal.each_invocation(run.key, |invocation| invocations.push(invocation))?;
     let mut latencies = Latencies::default();
-    let mut last_minute = None;
+    let mut minutes: Option<(i64, i64)> = None;
     journal.each_minute(run.key, |minute| {
         latencies.add(&minute.latencies);
-        last_minute = Some(minute.minute);
+        minutes = Some((minutes.map_or(minute.minute, |(first, _)| first), minute.minute));
     })?;
-    let spans = timeline::spans(&invocations, last_minute);
+    let spans = timeline::spans(&invocations, minutes.map(|(_, last)| last));
     let changed = journal.changed(run)?;
     let (fields, more_fields) = tables::fields(&changed);
     let now_ms = || clock.now.as_millisecond();
@@ -114,7 +114,7 @@ fn render(
         requests: Count(run.attempts),
         throttled: Count(run.throttled),
         headline: words::headline(run, invocations.last()),
-        input: run.input.path.as_deref().unwrap_or("standard input"),
+        input: run.input.source(),
         began: clock.at(run.started_ms),
         ended: run.ended_ms.map(|ended_ms| clock.at(ended_ms)),
         times: times(run, &spans),
@@ -123,7 +123,7 @@ fn render(
         next,
         doubts: tables::doubts(journal, run)?,
         reasons: tables::reasons(reasons),
-        timeline: timeline::draw(journal, run.key, &spans, clock)?,
+        timeline: timeline::draw(journal, run.key, minutes, &spans, clock)?,
         latencies: tables::latencies(&latencies),
         tickets: changed.tickets.map(Count),
         fields,

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::report::summary::rfc_3339;
+use crate::text::on_clock;
+
 /// The clock by which a page tells times.
 pub(super) struct Clock {
     pub(super) zone: TimeZone,
@@ -20,15 +23,12 @@ pub(super) struct Moment {
 impl Clock {
     /// Tells a UNIX time in milliseconds. One that no calendar has is told as nothing.
     pub(super) fn at(&self, unix_ms: i64) -> Moment {
-        let iso = Timestamp::from_millisecond(unix_ms).map(|time| time.to_string()).unwrap_or_default();
-        Moment { text: self.form(unix_ms, "%a %-d %b %Y, %H:%M:%S %Z"), iso }
+        Moment { text: self.form(unix_ms, "%a %-d %b %Y, %H:%M:%S %Z"), iso: rfc_3339(unix_ms) }
     }
 
     /// As strftime has it.
     pub(super) fn form(&self, unix_ms: i64, form: &str) -> String {
-        let time = Timestamp::from_millisecond(unix_ms);
-        time.map(|time| time.to_zoned_datetime(self.zone.clone()).strftime(form).to_string())
-            .unwrap_or_default()
+        on_clock(unix_ms, self.zone.clone(), form)
     }
 
     /// The zone and what it is called at a time, `Europe/Berlin (CET, UTC+01:00)`.

@@ -116,7 +116,7 @@ fn a_run_of_days_has_no_more_columns_than_a_page_can_show() {
     let mut invocations = Vec::new();
     journal.each_invocation(run.key, |invocation| invocations.push(invocation)).unwrap();
     let spans = timeline::spans(&invocations, None);
-    let chart = timeline::draw(&journal, run.key, &spans, &clock()).unwrap().unwrap();
+    let chart = timeline::draw(&journal, run.key, Some((0, 55 * 60)), &spans, &clock()).unwrap().unwrap();
     assert_eq!((chart.step.as_str(), chart.columns.len()), ("30m", 2 * 55 + 1));
     assert_eq!(chart.columns.iter().map(|column| column.applied.count.0).sum::<u64>(), 24);
     let [lane] = &chart.lanes[..] else { panic!("{}", chart.told) };

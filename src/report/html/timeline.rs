@@ -165,21 +165,15 @@ impl Gathered {
 const LANES: [(&str, &str); 3] =
     [("desk said wait", "paused"), ("desk away", "away"), ("nobody at work", "stopped")];
 
-/// The chart; `None`: too short to be one.
+/// The chart of the samples from the first of these minutes to the last; `None`: too short to be one.
 pub(super) fn draw(
     journal: &Journal,
     run: RunKey,
+    minutes: Option<(i64, i64)>,
     spans: &[Span],
     clock: &Clock,
 ) -> Result<Option<Timeline>, Error> {
-    let (mut first, mut last) = (i64::MAX, i64::MIN);
-    journal.each_minute(run, |minute| {
-        first = first.min(minute.minute);
-        last = last.max(minute.minute);
-    })?;
-    if first > last {
-        return Ok(None);
-    }
+    let Some((first, last)) = minutes else { return Ok(None) };
     let minutes = (last - first + 1).unsigned_abs();
     let step = STEPS.into_iter().find(|step| minutes.div_ceil(*step) <= COLUMNS_MAX);
     let step = step.unwrap_or_else(|| minutes.div_ceil(COLUMNS_MAX));

@@ -6,7 +6,6 @@ use crate::error::EXIT_ATTENTION;
 use crate::journal::changed::SettledOtherwise;
 use crate::journal::invocations::Invocation;
 use crate::journal::runs::{Counts, Run};
-use crate::journal::state::State;
 use crate::text::{rows, thousands};
 
 /// A number that the page shows with its thousands apart.
@@ -129,26 +128,30 @@ pub(super) fn texture(key: &str) -> Option<&'static str> {
 pub(super) const BAR_WIDTH: u64 = 1_000;
 const SEEN_MIN: u64 = 6;
 
+/// What the outcomes mean, in their order.
+const MEANINGS: [&str; 6] = [
+    "the desk confirmed the change",
+    "the desk refused the change",
+    "the row could not be made into an update; it was not sent",
+    "sent, and the answer is not known; never sent again by itself",
+    "left alone: unchanged, set anew since, or by a person's word",
+    "not sent yet",
+];
+
 /// The outcomes in their order, all of them, so that a missing one is seen to be missing.
 pub(super) fn outcomes(counts: &Counts) -> Vec<OutcomeRow> {
-    let all = [
-        (State::Applied, counts.applied, "the desk confirmed the change"),
-        (State::Failed, counts.failed, "the desk refused the change"),
-        (State::Invalid, counts.invalid, "the row could not be made into an update; it was not sent"),
-        (State::InDoubt, counts.in_doubt, "sent, and the answer is not known; never sent again by itself"),
-        (State::Skipped, counts.skipped, "left alone: unchanged, set anew since, or by a person's word"),
-        (State::Pending, counts.pending, "not sent yet"),
-    ];
+    let all = counts.by_outcome();
     let raised = |count: u64| match count {
         0 => 0,
         count => {
             (u128::from(count) * u128::from(BAR_WIDTH) / u128::from(counts.rows.max(1))).max(SEEN_MIN.into())
         }
     };
-    let total: u128 = all.iter().map(|(_, count, _)| raised(*count)).sum();
+    let total: u128 = all.iter().map(|(_, count)| raised(*count)).sum();
     let mut before = 0_u128;
     all.into_iter()
-        .map(|(state, count, meaning)| {
+        .zip(MEANINGS)
+        .map(|((state, count), meaning)| {
             let scaled = |units: u128| {
                 u64::try_from(units * u128::from(BAR_WIDTH) / total.max(1)).unwrap_or(BAR_WIDTH)
             };
