@@ -141,6 +141,22 @@ const STEPS: &[&str] = &[
     -- Such a row has no digest and no detail.
     ALTER TABLE run ADD COLUMN unchanged INTEGER;
     ",
+    "
+    -- What each ticket may have been sent lately, as long as it counts for the limit that it was sent under. In the
+    -- order of time, so that it grows at its end and what is old goes from its beginning.
+    CREATE TABLE spent_by_ticket (
+        account   INTEGER NOT NULL REFERENCES account (id),
+        boot      BLOB    NOT NULL,
+        until_ms  INTEGER NOT NULL, -- as in spent
+        ticket    INTEGER NOT NULL,
+        requests  INTEGER NOT NULL,
+        counts_ms INTEGER NOT NULL, -- for so long after until_ms
+        PRIMARY KEY (account, boot, until_ms, ticket)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE account ADD COLUMN slowed_to REAL; -- requests a second since the desk said 'later'; NULL: as asked for
+    ALTER TABLE account ADD COLUMN succeeded_ms INTEGER; -- UNIX time: when an invocation last ended with exit 0
+    UPDATE account SET succeeded_ms = (SELECT max(ended_ms) FROM run WHERE account = account.id AND exit_code = 0);
+    ",
 ];
 
 /// The number of steps that this version knows.

@@ -9,10 +9,10 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::Journal;
 use super::minutes::{self, Meanwhile};
 use super::runs::{Counts, RunKey};
-use super::spent::{write_entry, write_pause};
+use super::spent::{write_entry, write_pause, write_slowed};
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use crate::error::Error;
-use crate::pace::ledger::{Entry, Pause};
+use crate::pace::ledger::{Entry, Pause, Slowed};
 
 /// What has gathered since the last commit. It becomes durable all at once, or not at all.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Batch {
     pub entry: Option<Entry>,
     /// The desk asked for a pause since the last batch.
     pub pause: Option<Pause>,
+    /// The pace has been slowed down, or has grown, since the last batch.
+    pub slowed: Option<Slowed>,
 }
 
 impl Batch {
@@ -144,10 +146,13 @@ impl Journal {
             grant(&tx, run, intent, &mut tally).map_err(&failed)??;
         }
         if let Some(entry) = batch.entry.as_ref().filter(|_| !batch.wanted.is_empty()) {
-            write_entry(&tx, run.id, entry, batch.wanted.len()).map_err(&failed)?;
+            write_entry(&tx, run.id, entry, &batch.wanted).map_err(&failed)?;
         }
         if let Some(pause) = &batch.pause {
             write_pause(&tx, run.id, pause).map_err(&failed)?;
+        }
+        if let Some(slowed) = &batch.slowed {
+            write_slowed(&tx, run.id, slowed).map_err(&failed)?;
         }
         tally.attempts += i64::try_from(batch.wanted.len()).unwrap_or(i64::MAX);
         let counts = tally.write(&tx, run.id).map_err(&failed)?;

@@ -1,4 +1,4 @@
-//! What a commit writes down of the budget, so that the next process knows what this one may have sent.
+//! What a commit writes down of the budget and of the pace, so that the next process knows what this one may have sent.
 //!
 //! The entry goes with the intents, before anything is sent, and must hold whenever the process dies: so it names a
 //! moment by which these requests have left or never will. A commit that took longer than was thought makes its permits
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::uptime::{Moment, Uptime};
+use crate::ticket::TicketId;
 
 /// From asking for a permit to its use: at first so long for the commit, and as long again for the permit.
 const ALLOWED_MIN: Duration = Duration::from_secs(1);
@@ -30,6 +31,22 @@ pub struct Spent {
     pub until: Moment,
     /// How many.
     pub requests: u64,
+}
+
+/// The same for one ticket, where each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpentByTicket {
+    /// Which.
+    pub ticket: TicketId,
+    /// How many, and when.
+    pub spent: Spent,
+}
+
+/// The pace that is in force since the desk said "later".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slowed {
+    /// Requests a second; `None`: back at what was asked for.
+    pub per_second: Option<f64>,
 }
 
 /// A pause that the desk asked for, as the journal keeps it.
@@ -54,17 +71,26 @@ impl Pause {
 pub struct Entry {
     /// The moment to which its requests are added.
     pub until: Moment,
+    /// When the batch is put together, in milliseconds of the same boot.
+    pub now_ms: u64,
     /// What is older is of no use any more. In this boot; entries of others are if this is above zero.
     pub useless_before_ms: u64,
+    /// For how long a request counts for its ticket; `None`: tickets have no limit of their own, and nothing is written
+    /// down for each.
+    pub ticket_counts_ms: Option<u64>,
 }
 
 /// What processes before this one have left in the journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
     /// Requests that may have been sent.
     pub spent: Vec<Spent>,
+    /// Those that may count for their tickets still.
+    pub spent_by_ticket: Vec<SpentByTicket>,
     /// The desk's last pause.
     pub pause: Option<Pause>,
+    /// Requests a second, if the desk said "later" and the pace has not grown back yet.
+    pub slowed_to: Option<f64>,
 }
 
 /// Keeps the account's ledger.
@@ -73,13 +99,16 @@ pub(super) struct Ledger {
     pub(super) uptime: Uptime,
     /// The longest window; `None`: no limit, and nothing to write down.
     longest: Option<Duration>,
+    /// The window that each ticket has of its own.
+    each_ticket: Option<Duration>,
     /// How long a commit may take before its permits are stale.
     allowed: Duration,
 }
 
 impl Ledger {
-    pub(super) fn new(uptime: Uptime, longest: Option<Duration>) -> Self {
-        Self { uptime, longest, allowed: ALLOWED_MIN }
+    /// `longest` is that of the account's windows.
+    pub(super) fn new(uptime: Uptime, longest: Option<Duration>, each_ticket: Option<Duration>) -> Self {
+        Self { uptime, longest: longest.max(each_ticket), each_ticket, allowed: ALLOWED_MIN }
     }
 
     /// What the batch about to be committed writes down, and until when its permits may be used.
@@ -92,7 +121,9 @@ impl Ledger {
         let until_ms = now.ms.saturating_add(ms(good_for)).div_ceil(slot_ms).saturating_mul(slot_ms);
         let entry = Entry {
             until: Moment { ms: until_ms, ..now },
+            now_ms: now.ms,
             useless_before_ms: now.ms.saturating_sub(ms(longest.max(KEPT_MIN))),
+            ticket_counts_ms: self.each_ticket.map(ms),
         };
         Some((entry, Instant::now() + good_for))
     }
@@ -113,7 +144,7 @@ mod tests {
 
     fn ledger(longest: u64) -> Ledger {
         let uptime = Uptime::new(Uuid::from_u128(1), || Duration::from_millis(10_000_400));
-        Ledger::new(uptime, Some(Duration::from_secs(longest)))
+        Ledger::new(uptime, Some(Duration::from_secs(longest)), None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -140,7 +171,16 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_written_down() {
-        assert_eq!(Ledger::new(Uptime::of_this_machine(), None).entry(), None);
+        assert_eq!(Ledger::new(Uptime::of_this_machine(), None, None).entry(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_for_each_ticket_alone_is_written_down_too() {
+        let window = Duration::from_secs(603);
+        let entry = |longest, each_ticket| Ledger { longest, each_ticket, ..ledger(60) }.entry().unwrap().0;
+        assert_eq!(entry(Some(window), Some(window)).ticket_counts_ms, Some(603_000));
+        assert_eq!(entry(Some(window), None).ticket_counts_ms, None);
+        assert!(Ledger::new(Uptime::of_this_machine(), None, Some(window)).entry().is_some());
     }
 
     #[test]

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::ticket::TicketId;
 use bucket::Bucket;
-use ledger::{Entry, Ledger, PAUSE_MAX, Pause, Remembered};
+use ledger::{Entry, Ledger, PAUSE_MAX, Pause, Remembered, Slowed};
 pub use rate::Rate;
 use slowdown::Slowdown;
 use tickets::Tickets;
@@ -69,6 +69,8 @@ pub struct Pace {
     paused_before: Duration,
     /// The pause is not in the journal yet.
     pause_is_news: bool,
+    /// The slower pace, as the journal has it.
+    slowed_written: Option<f64>,
 }
 
 impl Pace {
@@ -90,6 +92,7 @@ impl Pace {
             paused_from: Instant::now(),
             paused_before: Duration::ZERO,
             pause_is_news: false,
+            slowed_written: None,
         })
     }
 
@@ -99,7 +102,8 @@ impl Pace {
         Self { tickets: rate.map(Tickets::new), ..self }
     }
 
-    /// The same, going on from what processes before this one have spent, and keeping a ledger for those after it.
+    /// The same, going on from what processes before this one have spent and from the pace that they were at, and keeping a
+    /// ledger for those after it. Comes last: the ledger counts by the limits.
     #[must_use]
     pub fn remembering(mut self, before: &Remembered, uptime: Uptime) -> Self {
         let now = uptime.now();
@@ -108,11 +112,19 @@ impl Pace {
         for limit in &mut self.limits {
             limit.window.remember(&sent);
         }
+        if let Some(tickets) = &mut self.tickets {
+            tickets.remember(&before.spent_by_ticket, now);
+        }
+        if let Some((slowdown, per_second)) = self.slowdown.as_mut().zip(before.slowed_to) {
+            slowdown.remember(per_second);
+            self.slowed_written = before.slowed_to;
+        }
         if let Some(left) = before.pause.map(|pause| pause.left(now)).filter(|left| !left.is_zero()) {
             self.pause(left);
             self.pause_is_news = false;
         }
-        self.ledger = Some(Ledger::new(uptime, self.longest));
+        let each_ticket = self.tickets.as_ref().map(Tickets::window);
+        self.ledger = Some(Ledger::new(uptime, self.longest, each_ticket));
         self
     }
 
@@ -249,6 +261,16 @@ impl Pace {
         let ledger = self.ledger.as_ref()?;
         let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         std::mem::take(&mut self.pause_is_news).then(|| Pause { from: ledger.uptime.now(), wait_ms })
+    }
+
+    /// The slower pace, or that it is over, if that is to be written down; once.
+    pub fn slowed_to_write(&mut self) -> Option<Slowed> {
+        let per_second = self.slowed_to();
+        if self.ledger.is_none() || per_second == self.slowed_written {
+            return None;
+        }
+        self.slowed_written = per_second;
+        Some(Slowed { per_second })
     }
 
     /// A commit took so long.

@@ -1,6 +1,6 @@
 //! After the desk said "later": half the pace, then step by step back to all of it.
 //!
-//! Additive growth after a halving finds a limit that nobody documents and stays near it; to go on at once at the full
+//! A process that follows another goes on from its pace. Additive growth after a halving finds a limit that nobody documents and stays near it; to go on at once at the full
 //! pace would meet the same refusal again, and some desks lock an account out for that. Only a pace that was asked for
 //! is slowed down: of `unlimited` there is no half.
 
@@ -39,6 +39,19 @@ impl Slowdown {
     pub(super) fn new(target: f64) -> Self {
         let now = Instant::now();
         Self { target, parts: PARTS, since: now, passed: 0, next: now }
+    }
+
+    /// The process before this one was at so many requests a second, and its last one may have left just now.
+    pub(super) fn remember(&mut self, per_second: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float to integer cast saturates, and no rate is negative"
+        )]
+        // A thousandth of a part more, because what was written down is a fraction rounded to a float.
+        let parts = (per_second / self.target * f64::from(PARTS) + 1e-3) as u32;
+        self.parts = parts.clamp(1, PARTS);
+        self.spend(Instant::now());
     }
 
     /// The desk said "later".
@@ -119,6 +132,25 @@ mod tests {
             slowdown.halve();
         }
         assert_eq!(slowdown.slowed(), Some(1.0), "an eighth is the least");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_process_goes_on_from_it() {
+        let after = |target, per_second| {
+            let mut slowdown = Slowdown::new(target);
+            slowdown.remember(per_second);
+            (slowdown.slowed(), slowdown.due(Instant::now()) - Instant::now())
+        };
+        for parts in 1..PARTS {
+            let per_second = 0.3 * f64::from(parts) / f64::from(PARTS);
+            assert_eq!(after(0.3, per_second).0, Some(per_second));
+        }
+        let (_, wait) = after(1.0, 0.125);
+        assert!(wait >= Duration::from_millis(7_990), "its last request may have left just now: {wait:?}");
+        // Another pace was asked for meanwhile.
+        assert_eq!(after(4.0, 5.0), (None, Duration::ZERO));
+        assert_eq!(after(20.0, 5.0).0, Some(5.0));
+        assert_eq!(after(1_000.0, 5.0).0, Some(125.0), "an eighth is the least");
     }
 
     #[tokio::test(start_paused = true)]

@@ -123,7 +123,7 @@ fn at(boot: u128, seconds: u64) -> Moment {
 fn next_after(spent: &[(Moment, u64)], pause: Option<Pause>, now: Moment) -> Duration {
     let spent = spent.iter().map(|(until, requests)| Spent { until: *until, requests: *requests }).collect();
     let uptime = Uptime::new(now.boot, move || Duration::from_millis(now.ms));
-    let pace = paced("30/10s", None).remembering(&Remembered { spent, pause }, uptime);
+    let pace = paced("30/10s", None).remembering(&Remembered { spent, pause, ..Remembered::default() }, uptime);
     pace.due() - Instant::now()
 }
 
@@ -159,4 +159,31 @@ async fn a_pause_is_written_down_once() {
     pace.pause(Duration::MAX);
     let day = Some(24 * 3_600 * 1_000 + 1);
     assert_eq!(pace.pause_to_write().map(|pause| pause.wait_ms), day, "longer than a day is asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slower_pace_survives_a_restart_and_each_step_is_written_down_once() {
+    let begun = |slowed_to| {
+        let before = Remembered { slowed_to, ..Remembered::default() };
+        paced("8/s", None).remembering(&before, Uptime::of_this_machine())
+    };
+    let mut pace = begun(None);
+    assert_eq!(pace.slowed_to_write(), None);
+    pace.slow_down();
+    assert_eq!(pace.slowed_to_write(), Some(Slowed { per_second: Some(4.0) }));
+    assert_eq!(pace.slowed_to_write(), None);
+    let mut pace = begun(Some(4.0));
+    assert_eq!((pace.slowed_to(), pace.slowed_to_write()), (Some(4.0), None));
+    let sent = leave(&mut pace, 10).await;
+    assert!(sent.len() <= 40, "half of the pace: {}", sent.len());
+    let mut written = Vec::new();
+    for _ in 0..200 {
+        tokio::time::advance(Duration::from_millis(250)).await;
+        pace.went_through();
+        written.extend(pace.slowed_to_write().map(|slowed| slowed.per_second));
+    }
+    assert_eq!(written, [Some(5.0), Some(6.0), Some(7.0), None]);
+    // Of a pace that is as asked for there is nothing to tell, whatever was before.
+    let mut faster = begun(Some(9.0));
+    assert_eq!((faster.slowed_to(), faster.slowed_to_write()), (None, Some(Slowed { per_second: None })));
 }

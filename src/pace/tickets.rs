@@ -1,13 +1,17 @@
 //! `--rate-per-ticket`: of one ticket never more than so many requests within so much time.
 //!
 //! Only tickets with a request in the window are remembered, and of all of them together at most [`REQUESTS_MAX`]
-//! requests: who sends faster than that waits for the oldest to stop counting. It begins anew with each process.
+//! requests: who sends faster than that waits for the oldest to stop counting. It takes in what processes before this one
+//! have sent.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ledger::SpentByTicket;
 use super::rate::Rate;
+use super::uptime::Moment;
 use crate::ticket::TicketId;
 
 /// Some 25 MB.
@@ -26,6 +30,28 @@ pub(super) struct Tickets {
 impl Tickets {
     pub(super) fn new(rate: Rate) -> Self {
         Self { rate, requests_max: REQUESTS_MAX, requests: VecDeque::new(), by_ticket: HashMap::new() }
+    }
+
+    /// How long a request counts.
+    pub(super) fn window(&self) -> Duration {
+        self.rate.window()
+    }
+
+    /// Takes in what left before this process began.
+    pub(super) fn remember(&mut self, before: &[SpentByTicket], now: Moment) {
+        let left = |spent: &SpentByTicket| {
+            let left = self.window().saturating_sub(spent.spent.until.ago_at_least(now));
+            (!left.is_zero()).then_some((left, spent.ticket, spent.spent.requests))
+        };
+        let mut counting: Vec<_> = before.iter().filter_map(left).collect();
+        counting.sort_unstable_by_key(|(left, ..)| *left);
+        let (now, most) = (Instant::now(), u64::from(self.rate.count.get()));
+        for (left, ticket, requests) in counting {
+            // More than the window takes hold nothing back that so many do not.
+            for _ in 0..requests.min(most) {
+                self.count(now + left, ticket);
+            }
+        }
     }
 
     /// When one more request may leave for whatever ticket. In the past: now.
@@ -52,7 +78,11 @@ impl Tickets {
                 }
             }
         }
-        let ends = now + self.rate.window();
+        self.count(now + self.window(), ticket);
+    }
+
+    /// A request of this ticket counts until then, which no one before it outlasts.
+    fn count(&mut self, ends: Instant, ticket: TicketId) {
         self.requests.push_back((ends, ticket));
         self.by_ticket.entry(ticket).or_default().push_back(ends);
     }
@@ -60,8 +90,9 @@ impl Tickets {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use uuid::Uuid;
 
+    use super::super::ledger::Spent;
     use super::*;
 
     fn ticket(number: u64) -> TicketId {
@@ -82,6 +113,36 @@ mod tests {
         assert_eq!(tickets.due_for(ticket(2), Instant::now()), None);
         tokio::time::advance(Duration::from_secs(8)).await;
         assert_eq!(tickets.due_for(ticket(1), Instant::now()), None);
+    }
+
+    /// When the next request of ticket 1 may leave under `30/10s`, in a process that begins at this moment and
+    /// remembers so much.
+    fn next_after(before: &[(u64, Moment, u64)], now: Moment) -> Option<Duration> {
+        let before: Vec<_> = before
+            .iter()
+            .map(|(number, until, requests)| SpentByTicket {
+                ticket: ticket(*number),
+                spent: Spent { until: *until, requests: *requests },
+            })
+            .collect();
+        let mut tickets = Tickets::new(Rate::parse("3/10s").unwrap());
+        tickets.remember(&before, now);
+        tickets.due_for(ticket(1), Instant::now()).map(|due| due - Instant::now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_ticket_was_sent_before_a_restart_counts_and_no_clock_grants_any_back() {
+        let at = |boot, seconds: u64| Moment { boot: Uuid::from_u128(boot), ms: seconds * 1_000 };
+        let window = |less: u64| Some(Duration::from_millis(10_050 - 1_000 * less));
+        let before = [(1, at(1, 1_004), 1), (2, at(1, 1_004), 9), (1, at(1, 1_000), 2)];
+        assert_eq!(next_after(&before, at(1, 1_005)), window(5), "the two that left first make room");
+        assert_eq!(next_after(&before, at(1, 1_011)), None);
+        assert_eq!(next_after(&before[..2], at(1, 1_005)), None, "there is some left");
+        assert_eq!(next_after(&[(1, at(1, 1_000), u64::MAX)], at(1, 1_005)), window(5));
+        // A clock that went back: as if it had been sent just now. Another boot: as long ago as that is.
+        assert_eq!(next_after(&before, at(1, 20)), window(0));
+        assert_eq!(next_after(&before, at(2, 4)), window(4));
+        assert_eq!(next_after(&before, at(2, 1_004)), None);
     }
 
     #[tokio::test(start_paused = true)]

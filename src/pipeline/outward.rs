@@ -132,6 +132,7 @@ impl<D: Desk> Pipeline<'_, D> {
         let entry = self.parts.pace.entry();
         (batch.entry, self.good_until) = (entry.map(|(entry, _)| entry), entry.map(|(_, until)| until));
         batch.pause = self.parts.pace.pause_to_write();
+        batch.slowed = self.parts.pace.slowed_to_write();
         self.granting_since = Instant::now();
         self.granting = std::mem::take(&mut self.wanting);
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);

@@ -176,3 +176,43 @@ fn an_update_in_doubt_has_been_paid_for() {
     let spent: f64 = journal.query_row("SELECT total(requests) FROM spent", [], |row| row.get(0)).unwrap();
     assert!((spent - 3.0).abs() < 0.5, "{spent}");
 }
+
+#[test]
+fn a_crash_loop_never_exceeds_a_ticket_s_limit() {
+    let bench = Bench::new();
+    bench.rows((1..=200).map(|row| if row % 2 == 0 { 7 } else { 1_000 + row }));
+    let command = ["run", "rows.csv", "--rate-per-ticket", "2/3s", "--in-doubt", "resend", "--max-failures", "100%"];
+    let own = || -> Vec<f64> {
+        bench.seen().iter().filter(|seen| seen.ticket == 7).map(|seen| seen.at).collect()
+    };
+    for _ in 0..3 {
+        let before = own().len();
+        let program = bench.start(&command);
+        // The second one of this process is the last that the window takes.
+        crate::support::until("the ticket was sent twice", || own().len() >= before + 2);
+        program.signal(Signal::KILL);
+        program.finish().code_none();
+    }
+    let times = own();
+    assert!(times.len() >= 6, "it got something done: {}", times.len());
+    assert!(worst(&times, 3.0) <= 2, "{} in 3 s: {times:.3?}", worst(&times, 3.0));
+}
+
+#[test]
+fn a_restart_goes_on_at_the_slower_pace() {
+    let busy = Reply::status(429).header("retry-after", "1");
+    let bench = Bench::scripted([Fate::new(When::Request(3), busy)]);
+    bench.rows(1..=40);
+    let args = ["run", "rows.csv", "--concurrency", "1", "--rate", "20/s", "-v"];
+    let mut program = bench.start(&args);
+    bench.await_requests(&mut program, 6);
+    program.signal(Signal::KILL);
+    program.finish().code_none();
+    let before = times(&bench).len();
+    bench.run(&args).says("slower pace: 10.000/s");
+    let times = times(&bench);
+    let slow = &times[before..];
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
+    let per_second = (slow.len() - 1) as f64 / (slow[slow.len() - 1] - slow[0]);
+    assert!(slow.len() > 20 && per_second <= 10.6, "{} at {per_second}", slow.len());
+}
