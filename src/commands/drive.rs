@@ -95,9 +95,10 @@ pub fn drive(
     shutdown: &Shutdown,
     again: &str,
 ) -> Result<(), Error> {
-    let Held { mut journal, account } = held;
+    let Held { mut journal, mut account } = held;
     // Before anything is sent: a report folder that cannot be had would be found out too late.
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
+    account.bind()?;
     let pace = settings.terms.pace.to_string();
     journal.begin_invocation(run.key, &Beginning { now_ms: now_ms(), again, pace: &pace })?;
     shutdown.begin_sending();

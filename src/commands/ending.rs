@@ -39,9 +39,10 @@ pub(super) fn finish(
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
     // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may
     // have changed what there is to look at since.
-    let ended_ms = run.ended_ms.unwrap_or_else(now_ms);
+    let now_ms = now_ms();
+    let ended_ms = run.ended_ms.unwrap_or(now_ms);
     let said = end.as_ref().map(|end| clean_whole(&end.to_string()));
-    let note = End { ended_ms, exit_code, said: said.as_deref() };
+    let note = End { now_ms, ended_ms, exit_code, said: said.as_deref() };
     let noted = journal.end_invocation(run.key, &note).and_then(|()| reload(journal, &run));
     let written = noted
         .as_ref()
@@ -58,7 +59,7 @@ pub(super) fn finish(
     }
     let run = noted.as_ref().unwrap_or(&run);
     if let Some(path) = &settings.output.metrics_file {
-        watched::write_metrics(path, run, journal.last_success(&run.desk)?);
+        watched::write_metrics(path, run, now_ms, journal.last_success(&run.desk)?);
     }
     let files = written.as_ref().ok().and_then(Option::as_ref);
     Ending { journal, run, files, end: end.as_ref(), going }.tell(headline)?;

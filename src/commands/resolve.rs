@@ -5,7 +5,8 @@ use crate::commands::{answer, none_fits, open_journal, pick_run};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
-use crate::journal::settle::Word;
+use crate::journal::settle::{Resolved, Word};
+use crate::journal::twins::Twins;
 use crate::settings::{journal_path, state_folder};
 use crate::spooled;
 use crate::text::rows;
@@ -22,6 +23,7 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     let run = pick_run(&journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
     let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
     account.confirm(&mut journal, &run.desk, args.accept_journal)?;
+    account.bind()?;
     journal.recover(&run.desk)?;
     // Read again: what a killed process had on its way is in doubt only now.
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
@@ -33,7 +35,8 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         (_, true) => Word::Resend,
         _ => Word::Skip,
     };
-    let settled = journal.resolve(&run, word, args.rows.as_ref().map(|rows| rows.0.as_slice()))?;
+    let Resolved { rows: settled, twins } =
+        journal.resolve(&run, word, args.rows.as_ref().map(|rows| rows.0.as_slice()))?;
     let became = match word {
         Word::Applied => "applied",
         Word::Resend => "pending",
@@ -43,11 +46,18 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         0 => format!("run {} has no rows in doubt: nothing to settle", run.key.id),
         settled => format!("run {}: {} in doubt, now {became}", run.key.id, rows(settled)),
     });
+    for Twins { run, rows: waiting } in &twins {
+        say(&format!("run {run}: {} that waited for the same update, now skipped", rows(*waiting)));
+    }
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
     if run.counts.pending > 0 {
         say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
     }
     // What no report needs any more is not kept.
     spooled::cut_down(&mut journal, &run)?;
+    for Twins { run, .. } in twins {
+        let run = pick_run(&journal, Some(run), "", |_| true)?;
+        spooled::cut_down(&mut journal, &run)?;
+    }
     journal.close()
 }

@@ -19,6 +19,8 @@ pub(super) enum Standing {
     Stopped,
     /// Rows are pending, and the last invocation said nothing.
     CutOff,
+    /// The same, and not a single request was about to be sent: what it was told was refused before.
+    NotBegun,
     /// Its rows were given up.
     Pruned,
 }
@@ -32,6 +34,8 @@ impl Standing {
             (true, _) => Self::Finished,
             (false, Some(_)) => Self::Stopped,
             (false, None) if is_held => Self::AtWork,
+            // Each intent is counted in the commit that marks its row.
+            (false, None) if run.attempts == 0 => Self::NotBegun,
             (false, None) => Self::CutOff,
         }
     }
@@ -44,6 +48,7 @@ impl Standing {
             Self::AtWork => "at work",
             Self::Stopped => "stopped",
             Self::CutOff => "cut off",
+            Self::NotBegun => "not begun",
             Self::Pruned => "pruned",
         }
     }
@@ -59,6 +64,7 @@ impl Standing {
             Self::AtWork => "a process is sending".to_owned(),
             Self::Stopped => format!("stopped: deskload resume {id} goes on"),
             Self::CutOff => "cut off: what was on its way is in doubt once a command works on it".to_owned(),
+            Self::NotBegun => format!("not begun, nothing was sent: deskload resume {id} begins it"),
             Self::Pruned => {
                 format!(
                     "finished, and its rows were pruned on {}",

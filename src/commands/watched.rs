@@ -25,8 +25,8 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Writes `--metrics-file`, for the collector to read (0644), whole or not at all.
-pub(super) fn write_metrics(path: &Path, run: &Run, last_success_ms: Option<i64>) {
-    let text = metrics(run, last_success_ms);
+pub(super) fn write_metrics(path: &Path, run: &Run, now_ms: i64, last_success_ms: Option<i64>) {
+    let text = metrics(run, now_ms, last_success_ms);
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(folders::parent(path))?;
         file.write_all(text.as_bytes())?;
@@ -43,7 +43,7 @@ pub(super) fn write_metrics(path: &Path, run: &Run, last_success_ms: Option<i64>
     }
 }
 
-fn metrics(run: &Run, last_success_ms: Option<i64>) -> String {
+fn metrics(run: &Run, now_ms: i64, last_success_ms: Option<i64>) -> String {
     let counts = &run.counts;
     let mut out = String::new();
     let mut gauge = |name: &str, help: &str, values: &[(&str, f64)]| {
@@ -86,13 +86,9 @@ fn metrics(run: &Run, last_success_ms: Option<i64>) -> String {
         "When the last run was begun, in UNIX time.",
         &[("", seconds(run.started_ms))],
     );
+    gauge("end_time_seconds", "When the last invocation ended, in UNIX time.", &[("", seconds(now_ms))]);
     if let Some(ended_ms) = run.ended_ms {
         let took = seconds(ended_ms - run.started_ms).max(0.001);
-        gauge(
-            "end_time_seconds",
-            "When the last invocation ended, in UNIX time.",
-            &[("", seconds(ended_ms))],
-        );
         gauge("duration_seconds", "From the begin of the last run to its last end.", &[("", took)]);
         gauge(
             "applied_per_second",
@@ -103,7 +99,7 @@ fn metrics(run: &Run, last_success_ms: Option<i64>) -> String {
     if let Some(success_ms) = last_success_ms {
         gauge(
             "last_success_time_seconds",
-            "When a run last ended with exit 0, in UNIX time.",
+            "When an invocation last ended with exit 0, in UNIX time.",
             &[("", seconds(success_ms))],
         );
     }

@@ -36,6 +36,14 @@ struct Record {
     journal: String,
     epoch: u64,
     pid: u32,
+    /// Something was about to be sent, or was settled, with this journal: until then another one knows as much.
+    #[serde(default = "yes")]
+    is_bound: bool,
+}
+
+/// Of a record as older versions wrote it: with the first start.
+const fn yes() -> bool {
+    true
 }
 
 /// The account, held. Dropping it lets go.
@@ -91,10 +99,12 @@ impl AccountLock {
     }
 
     /// Checks that `journal` is the one the account was last worked on with, and raises the epoch in both.
-    /// With `accept`, another journal becomes the account's own.
+    /// With `accept`, another journal becomes the account's own. A journal is the account's own once it is bound
+    /// ([`AccountLock::bind`]); before, nothing was sent that another one would not know of.
     pub fn confirm(&mut self, journal: &mut Journal, desk: &DeskId, accept: bool) -> Result<(), Error> {
         let epoch = journal.epoch(desk)?;
-        if let Some(record) = self.record.as_ref().filter(|_| !accept) {
+        let bound = self.record.as_ref().filter(|record| record.is_bound);
+        if let Some(record) = bound.filter(|_| !accept) {
             if record.journal != journal.uuid() {
                 return Err(Error::Machine(format!(
                     "the journal {} is not the one that this account's runs are in, so it cannot know what was \
@@ -115,8 +125,17 @@ impl AccountLock {
         }
         // The journal first: a kill between the two leaves it ahead, which is not mistaken for an older copy.
         let epoch = epoch.max(self.record.as_ref().map_or(0, |record| record.epoch)) + 1;
+        let is_bound = bound.is_some();
         journal.set_epoch(desk, epoch)?;
-        self.write(&Record { journal: journal.uuid().to_owned(), epoch, pid: std::process::id() })
+        self.write(&Record { journal: journal.uuid().to_owned(), epoch, pid: std::process::id(), is_bound })
+    }
+
+    /// Makes the journal that was confirmed the account's own: before anything is sent or settled with it.
+    pub fn bind(&mut self) -> Result<(), Error> {
+        match self.record.clone().filter(|record| !record.is_bound) {
+            Some(record) => self.write(&Record { is_bound: true, ..record }),
+            None => Ok(()),
+        }
     }
 
     fn write(&mut self, record: &Record) -> Result<(), Error> {
@@ -219,6 +238,7 @@ mod tests {
             let mut account = AccountLock::acquire(self.0.path(), &desk())?;
             let mut journal = Journal::open(&self.journal(name))?;
             account.confirm(&mut journal, &desk(), accept)?;
+            account.bind()?;
             journal.close()?;
             Ok(account)
         }
@@ -257,6 +277,29 @@ mod tests {
         bench.start("b", true).unwrap();
         bench.start("b", false).unwrap();
         assert!(bench.refusal("a").contains("not the one"), "b is the account's own now");
+    }
+
+    #[test]
+    fn a_journal_with_which_nothing_was_sent_is_not_the_account_s_own() {
+        let bench = Bench::new();
+        let look = |name: &str| {
+            let mut account = AccountLock::acquire(bench.0.path(), &desk()).unwrap();
+            let mut journal = Journal::open(&bench.journal(name)).unwrap();
+            account.confirm(&mut journal, &desk(), false).unwrap();
+            journal.close().unwrap();
+        };
+        look("a");
+        look("b");
+        look("a");
+        bench.start("b", false).unwrap();
+        assert!(bench.refusal("a").contains("not the one"));
+        look("b");
+        assert!(bench.refusal("a").contains("not the one"), "a start that sends nothing unbinds nothing");
+        // As older versions wrote it.
+        let file = path(bench.0.path(), &desk());
+        let older = fs::read_to_string(&file).unwrap().replace(",\"is_bound\":true", "");
+        fs::write(&file, older).unwrap();
+        assert!(bench.refusal("a").contains("not the one"));
     }
 
     #[test]

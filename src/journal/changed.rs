@@ -44,6 +44,8 @@ pub struct SettledOtherwise {
     pub skipped_by_word: u64,
     /// Skipped, because later rows had set the same fields.
     pub superseded: u64,
+    /// Skipped, because a person said that the desk has the same update of another run.
+    pub already_applied: u64,
 }
 
 impl Journal {
@@ -99,6 +101,7 @@ impl Journal {
                 applied_by_word: count(State::Applied, Reason::Resolved)?,
                 skipped_by_word: count(State::Skipped, Reason::Resolved)?,
                 superseded: count(State::Skipped, Reason::Superseded)?,
+                already_applied: count(State::Skipped, Reason::AlreadyApplied)?,
             })
         };
         read().map_err(self.explain("read"))
@@ -193,7 +196,8 @@ mod tests {
         let run = journal.run(run.key.id).unwrap().unwrap();
         journal.resolve(&run, Word::Applied, Some(&[(1, 1)])).unwrap();
         journal.resolve(&run, Word::Skip, Some(&[(2, 3)])).unwrap();
-        let expected = SettledOtherwise { applied_by_word: 1, skipped_by_word: 2, superseded: 0 };
+        let expected =
+            SettledOtherwise { applied_by_word: 1, skipped_by_word: 2, ..SettledOtherwise::default() };
         assert_eq!(journal.settled_otherwise(&run).unwrap(), expected);
     }
 }

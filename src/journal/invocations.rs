@@ -7,7 +7,7 @@ use rusqlite::{Row, TransactionBehavior, params};
 
 use super::Journal;
 use super::runs::RunKey;
-use crate::error::Error;
+use crate::error::{EXIT_DONE, Error};
 
 /// What is noted when an invocation begins.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Beginning<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct End<'a> {
     /// UNIX time in milliseconds.
+    pub now_ms: i64,
+    /// When the run was last worked on, this invocation included if it has sent anything.
     pub ended_ms: i64,
     /// What it exits with.
     pub exit_code: u8,
@@ -95,6 +97,12 @@ impl Journal {
                 "UPDATE invocation SET ended_ms = ?3, exit_code = ?4, said = ?5 WHERE run = ?1 AND number = ?2",
                 params![run.id, number, end.ended_ms, end.exit_code, end.said],
             )?;
+            if end.exit_code == EXIT_DONE {
+                tx.execute(
+                    "UPDATE account SET succeeded_ms = ?2 WHERE id = (SELECT account FROM run WHERE id = ?1)",
+                    params![run.id, end.now_ms],
+                )?;
+            }
             tx.commit()
         };
         write(&mut self.conn).map_err(self.explain("write"))
@@ -124,7 +132,7 @@ mod tests {
     fn a_process_that_was_killed_has_no_end_whoever_finishes_the_run() {
         let (_folder, mut journal, run) = opened(&csv(1));
         let begin = |now_ms| Beginning { now_ms, again: "deskload resume", pace: "1/s" };
-        let end = |ended_ms, said| End { ended_ms, exit_code: 5, said };
+        let end = |ended_ms, said| End { now_ms: ended_ms, ended_ms, exit_code: 5, said };
         journal.begin_invocation(run.key, &begin(1)).unwrap();
         journal.end_invocation(run.key, &end(2, Some("the window is closed"))).unwrap();
         let mut other = journal.open_again().unwrap();
@@ -135,5 +143,26 @@ mod tests {
         let mut found = Vec::new();
         journal.each_invocation(run.key, |one| found.push((one.number, one.ended_ms, one.said))).unwrap();
         assert_eq!(found, [(1, Some(2), Some("the window is closed".to_owned())), (2, None, None)]);
+    }
+
+    #[test]
+    fn the_last_success_is_that_of_the_last_process_that_ended_well_whatever_it_found_to_do() {
+        let (_folder, mut journal, run) = opened(&csv(1));
+        assert_eq!(journal.last_success(&run.desk).unwrap(), None);
+        let end = |now_ms, ended_ms, exit_code| End { now_ms, ended_ms, exit_code, said: None };
+        for (end, success) in [
+            (end(7, 7, 3), None),
+            (end(9, 9, 0), Some(9)),
+            (end(20, 9, 0), Some(20)),
+            (end(30, 9, 3), Some(20)),
+        ] {
+            journal.end_invocation(run.key, &end).unwrap();
+            assert_eq!(journal.last_success(&run.desk).unwrap(), success);
+        }
+        journal.begin_invocation(run.key, &Beginning::default()).unwrap();
+        assert_eq!(journal.last_success(&run.desk).unwrap(), Some(20), "another begin takes nothing back");
+        // A clock that was set back.
+        journal.end_invocation(run.key, &end(5, 5, 0)).unwrap();
+        assert_eq!(journal.last_success(&run.desk).unwrap(), Some(5));
     }
 }

@@ -11,6 +11,7 @@
 //! - [`minutes`]: the samples that the report draws
 //! - [`invocations`]: the processes that worked on a run
 //! - [`settle`]: what a person's word and a restart do to rows
+//! - [`twins`]: what waits for a row in doubt elsewhere, once a person says that the desk has it
 //! - [`unchanged`]: which rows of a new input need not be sent
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
@@ -30,6 +31,7 @@
 //!       │       └── resolve --applied ─┴── resolve --skip ──▶ skipped                   │
 //!       ├── first pass ──▶ invalid, skipped (unchanged)                                 │
 //!       └── set aside: waits behind a row in doubt, or rests ───────────────────────────┘
+//!                      (pending ── resolve --applied of the same update elsewhere ──▶ skipped)
 //! ```
 //!
 //! **Order of writing.** An intent is committed before its request leaves (WAL, `synchronous=FULL`), an outcome
@@ -61,6 +63,7 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod transitions;
+pub mod twins;
 pub mod unchanged;
 pub mod writer;
 

@@ -15,6 +15,7 @@ use super::settle::Word;
 use super::state::{Intent, Permit, Reason, State, Unsent};
 use super::tests::{desk, intent, note, opened, take_in};
 use super::transitions::Batch;
+use super::twins::Twins;
 use crate::error::Error;
 use model::{Ask, End, Model, ROWS};
 
@@ -172,11 +173,24 @@ impl Bench {
     }
 
     fn resolve(&mut self, run: usize, word: Word, rows: Option<(u64, u64)>) -> bool {
+        let doubts = self.models[run].in_state(State::InDoubt);
         let expected = self.models[run].resolve(word, rows);
+        let settled: Vec<u64> = doubts
+            .into_iter()
+            .filter(|row| self.models[run].row(*row).state != Some(State::InDoubt))
+            .collect();
+        let mut twins = Vec::new();
+        if word == Word::Applied && run == 0 && self.models[0].is_whole() {
+            let rows = self.models[1].skip_twins(&settled);
+            twins.extend((rows > 0).then_some(Twins { run: self.runs[1].key.id, rows }));
+        }
         let ranges = rows.map(|range| [range]);
         let run = self.runs[run].clone();
         match self.journal().resolve(&run, word, ranges.as_ref().map(<[_; 1]>::as_slice)) {
-            Ok(settled) => assert_eq!(Ok(settled), expected),
+            Ok(resolved) => {
+                assert_eq!(Ok(resolved.rows), expected);
+                assert_eq!(resolved.twins, twins);
+            }
             Err(Error::Usage(_)) => assert_eq!(expected, Err(())),
             Err(error) => panic!("{error}"),
         }

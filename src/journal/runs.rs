@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Journal;
 use super::state::State;
-use super::unchanged::Unchanged;
+use super::unchanged::{MAY_HAVE_CHANGED, Unchanged};
 use crate::error::Error;
 use crate::input::{Layout, Survey};
 use crate::mapping::MappingSpec;
@@ -253,16 +253,22 @@ impl Journal {
     }
 
     /// Whether another run has changed the desk, or may have, since this one was worked on: a newer run, or an older
-    /// one that was gone on with afterwards.
+    /// one that was gone on with afterwards. What a person said to leave may have changed it, too.
     pub fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {
+        // A process that was killed has no end, and was at work after its begin.
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
+                 WHERE url = ?1 AND email = ?2 AND run.id <> ?3
+                     AND (run.id > ?3 OR ?4 < coalesce(
+                         ended_ms, (SELECT max(began_ms) FROM invocation WHERE invocation.run = run.id)))
+                     AND (applied + in_doubt > 0 OR EXISTS (
+                         SELECT 1 FROM detail JOIN row USING (key)
+                         WHERE key > key_before AND key <= key_before + rows AND {MAY_HAVE_CHANGED})))"
+        );
         self.conn
-            .query_row(
-                "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
-                     WHERE url = ?1 AND email = ?2 AND run.id <> ?3 AND (run.id > ?3 OR ended_ms > ?4)
-                         AND applied + in_doubt > 0)",
-                params![run.desk.url, run.desk.account_email, run.key.id, run.ended_ms],
-                |row| row.get(0),
-            )
+            .query_row(&sql, params![run.desk.url, run.desk.account_email, run.key.id, run.ended_ms], |row| {
+                row.get(0)
+            })
             .map_err(self.explain("read"))
     }
 
@@ -305,12 +311,12 @@ impl Journal {
 }
 
 impl Journal {
-    /// When a run of the desk last ended with exit 0, in UNIX milliseconds.
+    /// When an invocation on a run of the desk last ended with exit 0, in UNIX milliseconds; also one that found nothing
+    /// left to do.
     pub fn last_success(&self, desk: &DeskId) -> Result<Option<i64>, Error> {
         self.conn
             .query_row(
-                "SELECT max(ended_ms) FROM run JOIN account ON account.id = run.account
-                 WHERE exit_code = 0 AND url = ?1 AND email = ?2",
+                "SELECT max(succeeded_ms) FROM account WHERE url = ?1 AND email = ?2",
                 [&desk.url, &desk.account_email],
                 |row| row.get(0),
             )

@@ -11,6 +11,7 @@ use super::runs::{DeskId, Run, RunKey};
 use super::schema::OPEN;
 use super::state::{Note, Reason, State};
 use super::transitions::{Tally, detail};
+use super::twins::{self, Twins};
 use crate::error::Error;
 
 /// What a person says about rows in doubt.
@@ -34,6 +35,15 @@ impl Word {
     }
 }
 
+/// What a word has settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Rows that were in doubt.
+    pub rows: u64,
+    /// Rows of newer runs that waited for these, and were skipped with them.
+    pub twins: Vec<Twins>,
+}
+
 impl Journal {
     /// Finds the rows of a desk that were on their way when the process before this one died, and puts them
     /// in doubt. Gives their number. Doing it twice changes nothing more.
@@ -53,14 +63,15 @@ impl Journal {
         recover(&mut self.conn).map_err(failed)
     }
 
-    /// Settles rows in doubt by a person's word. `rows` are inclusive ranges; `None` means all of them.
-    /// Gives the number of rows settled. A range that names a row which is not in doubt settles nothing.
-    pub fn resolve(&mut self, run: &Run, word: Word, rows: Option<&[(u64, u64)]>) -> Result<u64, Error> {
+    /// Settles rows in doubt by a person's word, and with [`Word::Applied`] what waits for them elsewhere ([`twins`]).
+    /// `rows` are inclusive ranges; `None` means all of them. A range that names a row which is not in doubt settles
+    /// nothing.
+    pub fn resolve(&mut self, run: &Run, word: Word, rows: Option<&[(u64, u64)]>) -> Result<Resolved, Error> {
         let all = [(1, run.counts.rows)];
         let ranges = rows.unwrap_or(&all);
         let failed = self.explain("write");
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        let mut settled = 0;
+        let mut settled = Vec::new();
         for (first, last) in ranges {
             // The keys beyond the run's own are the next run's, and a number can be too large for a key.
             let end = run.counts.rows;
@@ -75,14 +86,18 @@ impl Journal {
             }
             for key in found {
                 say(&tx, key, word).map_err(&failed)?;
-                settled += 1;
+                settled.push(key);
             }
         }
         let mut tally = Tally::default();
-        tally.moved(State::InDoubt, word.state(), settled);
+        tally.moved(State::InDoubt, word.state(), i64::try_from(settled.len()).unwrap_or(i64::MAX));
         tally.write(&tx, run.key.id).map_err(&failed)?;
+        let twins = match word {
+            Word::Applied => twins::skip(&tx, run.key, &settled).map_err(&failed)?,
+            Word::Resend | Word::Skip => Vec::new(),
+        };
         tx.commit().map_err(&failed)?;
-        Ok(settled.unsigned_abs())
+        Ok(Resolved { rows: settled.len() as u64, twins })
     }
 }
 

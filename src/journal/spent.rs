@@ -113,8 +113,10 @@ pub(super) fn write_pause(tx: &Transaction<'_>, run: u64, pause: &Pause) -> rusq
 
 /// The pace is slower than asked for, or is so no more.
 pub(super) fn write_slowed(tx: &Transaction<'_>, run: u64, slowed: &Slowed) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE account SET slowed_to = ?2 WHERE id = (SELECT account FROM run WHERE id = ?1)")?
-        .execute(params![run, slowed.per_second])?;
+    tx.prepare_cached(
+        "UPDATE account SET slowed_to = ?2 WHERE id = (SELECT account FROM run WHERE id = ?1)",
+    )?
+    .execute(params![run, slowed.per_second])?;
     Ok(())
 }
 
@@ -197,7 +199,8 @@ mod tests {
         );
         // After another boot all of it counts as if sent when that began, whoever looks.
         assert_eq!(commit(&by_ticket(5, at(2, 1_000), 1_000, 1_000)).unwrap().len(), 3);
-        let entry = Entry { until: at(2, 70_000), now_ms: 60_001, useless_before_ms: 0, ticket_counts_ms: None };
+        let entry =
+            Entry { until: at(2, 70_000), now_ms: 60_001, useless_before_ms: 0, ticket_counts_ms: None };
         let after = Batch { wanted: vec![intent(6)], entry: Some(entry), ..Batch::default() };
         assert_eq!(commit(&after).unwrap(), []);
     }

@@ -113,6 +113,8 @@ pub enum Reason {
     Overlapped,
     /// Its ticket was given these values last.
     Unchanged,
+    /// It waited for the same update in another run, of which a person said that the desk has it.
+    AlreadyApplied,
 }
 
 impl Reason {
@@ -138,6 +140,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Overlapped => "overlapped",
             Self::Unchanged => "unchanged",
+            Self::AlreadyApplied => "already applied",
         }
     }
 }
@@ -345,6 +348,7 @@ mod tests {
             (Reason::Superseded, "superseded"),
             (Reason::Overlapped, "overlapped"),
             (Reason::Unchanged, "unchanged"),
+            (Reason::AlreadyApplied, "already applied"),
         ] {
             assert_eq!(reason.to_string(), word);
             assert_eq!(reason.never_left(), matches!(reason, Reason::NotSent | Reason::Certificate));

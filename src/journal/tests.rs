@@ -276,12 +276,12 @@ fn each_word_settles_rows_in_doubt_its_way() {
     {
         let (_folder, mut journal, run) = opened(&csv(5));
         end(&mut journal, &run, &[1, 2, 3, 4], &in_doubt());
-        assert_eq!(journal.resolve(&run, word, Some(&[(2, 3)])).unwrap(), 2);
+        assert_eq!(journal.resolve(&run, word, Some(&[(2, 3)])).unwrap().rows, 2);
         assert_eq!(state(&journal, &run, 1), Some(State::InDoubt));
         assert_eq!(state(&journal, &run, 2), Some(state_after));
         assert_counts(&journal, &run);
-        assert_eq!(journal.resolve(&run, word, None).unwrap(), 2);
-        assert_eq!(journal.resolve(&run, word, None).unwrap(), 0);
+        assert_eq!(journal.resolve(&run, word, None).unwrap().rows, 2);
+        assert_eq!(journal.resolve(&run, word, None).unwrap().rows, 0);
         assert_counts(&journal, &run);
     }
 }
@@ -323,10 +323,10 @@ fn a_word_on_a_run_without_rows_settles_none_of_the_run_before() {
     let (_folder, mut journal, first) = opened(&csv(2));
     let second = take_in(&mut journal, &csv(0));
     end(&mut journal, &first, &[1, 2], &in_doubt());
-    assert_eq!(journal.resolve(&second, Word::Skip, None).unwrap(), 0);
+    assert_eq!(journal.resolve(&second, Word::Skip, None).unwrap().rows, 0);
     assert!(journal.resolve(&second, Word::Skip, Some(&[(1, 1)])).is_err());
     assert_eq!(again(&journal, &first).counts.in_doubt, 2);
-    assert_eq!(journal.resolve(&first, Word::Skip, Some(&[(2, 2)])).unwrap(), 1, "the last row alone");
+    assert_eq!(journal.resolve(&first, Word::Skip, Some(&[(2, 2)])).unwrap().rows, 1, "the last row alone");
 }
 
 #[test]

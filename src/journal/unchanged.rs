@@ -135,7 +135,8 @@ impl Journal {
             self.conn.prepare("SELECT ticket, row, fields, digest FROM temp.asked ORDER BY 1, 2")?;
         let mut wanted = wanted.query([])?;
         let of_tickets = if rows <= OF_TICKETS_ROWS_MAX { OF_TICKETS } else { "" };
-        let mut done = self.conn.prepare(&DONE.replace("{of_tickets}", of_tickets))?;
+        let done = DONE.replace("{of_tickets}", of_tickets).replace("{may_have_changed}", MAY_HAVE_CHANGED);
+        let mut done = self.conn.prepare(&done)?;
         let mut done = Done {
             rows: done.query(params![desk.url, desk.account_email, recent.from_ms, recent.to_ms])?,
             next: None,
@@ -176,18 +177,21 @@ impl Journal {
 /// Rows between two looks at whether somebody wants to stop.
 const LOOK_EVERY_ROWS: u64 = 4_096;
 
+/// Whether a row that is neither applied nor in doubt may have changed its ticket, by its `detail`. Not so is one that was
+/// skipped before it was ever sent, or that is pending or failed after one attempt at the most. More attempts may have had
+/// a doubt among them, and so may a row of which a person said what to do with it, or one that was overlapped while it
+/// waited for that.
+pub(super) const MAY_HAVE_CHANGED: &str = "(attempts > (state <> 6) OR reason IN ('resolved', 'overlapped'))";
+
 /// What the desk's runs have done, or may have, to the tickets of the input, in the order of tickets and then of the
 /// files, which is that of time: rows that go out of their turn never overtake (see [`super::later`]). Known is what
-/// was applied in time. Left out is what is proven to have changed nothing: a row that was skipped before it was ever
-/// sent, and one that is pending or failed after one attempt at the most. More attempts may have had a doubt among them,
-/// and so may a row that a person wants to be sent again, or one that was overlapped while it waited for that.
+/// was applied in time. Left out is what is proven to have changed nothing ([`MAY_HAVE_CHANGED`]).
 const DONE: &str = "
     SELECT row.ticket, run.id, row.fields, row.digest, state IN (0, 5), state = 1 AND started_ms BETWEEN ?3 AND ?4
     FROM run JOIN account ON account.id = run.account
         JOIN row ON row.key > run.key_before AND row.key <= run.key_before + run.rows
     WHERE url = ?1 AND email = ?2 AND row.digest IS NOT NULL
-        AND (state IN (0, 1, 5) OR (SELECT attempts > (state <> 6) OR reason IN ('resolved', 'overlapped')
-                                    FROM detail WHERE detail.key = row.key))
+        AND (state IN (0, 1, 5) OR (SELECT {may_have_changed} FROM detail WHERE detail.key = row.key))
         {of_tickets}
     ORDER BY row.ticket, row.key";
 

@@ -123,7 +123,8 @@ fn at(boot: u128, seconds: u64) -> Moment {
 fn next_after(spent: &[(Moment, u64)], pause: Option<Pause>, now: Moment) -> Duration {
     let spent = spent.iter().map(|(until, requests)| Spent { until: *until, requests: *requests }).collect();
     let uptime = Uptime::new(now.boot, move || Duration::from_millis(now.ms));
-    let pace = paced("30/10s", None).remembering(&Remembered { spent, pause, ..Remembered::default() }, uptime);
+    let pace =
+        paced("30/10s", None).remembering(&Remembered { spent, pause, ..Remembered::default() }, uptime);
     pace.due() - Instant::now()
 }
 

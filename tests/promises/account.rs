@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use deskload::error::{EXIT_DONE, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP};
+use deskload::error::{EXIT_DONE, EXIT_INPUT, EXIT_INTERRUPT, EXIT_MACHINE, EXIT_OVERLAP, EXIT_USAGE};
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
@@ -70,4 +70,31 @@ fn f23_older_copy_of_the_journal() {
     }
     assert_eq!(bench.desk().requests, 4, "more.csv was not sent again");
     bench.run(&["run", "rows.csv", "--accept-journal"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn a_run_that_was_refused_before_its_first_request_is_not_begun() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    bench.file("other.csv", "ticket_id,subject\n9,other\n");
+    let other = ["--account-email", "two@example.com", "--journal", "other.sqlite3"];
+    bench.run(&[&["run", "other.csv"], &other[..]].concat()).code(EXIT_USAGE).says("another journal");
+    assert_eq!(bench.desk().requests, 3);
+    let status = bench.run(&["status", "--journal", "other.sqlite3"]).code(EXIT_DONE);
+    assert!(status.stdout.contains("not begun, nothing was sent: deskload resume 1"), "{}", status.stdout);
+    let list = bench.run(&["runs", "--journal", "other.sqlite3"]).code(EXIT_DONE);
+    assert!(list.stdout.contains("not begun"), "{}", list.stdout);
+    bench.run(&[&["run", "other.csv", "--report-dir", "new"], &other[..]].concat()).code(EXIT_DONE);
+    assert_eq!(bench.desk().requests, 4);
+}
+
+#[test]
+fn a_journal_with_which_nothing_was_sent_is_no_hindrance_to_another() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    bench.file("spoiled.csv", "ticket_id,subject\n1,\"a\n");
+    bench.run(&["run", "spoiled.csv"]).code(EXIT_INPUT);
+    bench.run(&["run", "rows.csv", "--journal", "other.sqlite3"]).code(EXIT_DONE);
+    bench.run(&["run", "rows.csv"]).code(EXIT_MACHINE).says("--accept-journal");
 }

@@ -181,10 +181,10 @@ fn an_update_in_doubt_has_been_paid_for() {
 fn a_crash_loop_never_exceeds_a_ticket_s_limit() {
     let bench = Bench::new();
     bench.rows((1..=200).map(|row| if row % 2 == 0 { 7 } else { 1_000 + row }));
-    let command = ["run", "rows.csv", "--rate-per-ticket", "2/3s", "--in-doubt", "resend", "--max-failures", "100%"];
-    let own = || -> Vec<f64> {
-        bench.seen().iter().filter(|seen| seen.ticket == 7).map(|seen| seen.at).collect()
-    };
+    let command =
+        ["run", "rows.csv", "--rate-per-ticket", "2/3s", "--in-doubt", "resend", "--max-failures", "100%"];
+    let own =
+        || -> Vec<f64> { bench.seen().iter().filter(|seen| seen.ticket == 7).map(|seen| seen.at).collect() };
     for _ in 0..3 {
         let before = own().len();
         let program = bench.start(&command);

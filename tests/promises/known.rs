@@ -104,6 +104,34 @@ fn f66_same_night_again_after_another() {
 }
 
 #[test]
+fn a_night_between_whose_rows_were_settled_by_a_person_may_have_changed_the_desk() {
+    for (word, counts) in [("--skip", [0, 0, 0, 0, 1, 0]), ("--applied", [1, 0, 0, 0, 0, 0])] {
+        // The desk has it, whatever the person says.
+        let bench = Bench::scripted([Fate::new(When::Request(2), Reply::status(500)).applied()]);
+        bench.file("a.csv", "ticket_id,staff\n7,ST1\n");
+        bench.file("b.csv", "ticket_id,staff\n7,ST2\n");
+        bench.run(&["run", "a.csv"]).code(EXIT_DONE);
+        bench.run(&["run", "b.csv"]).code(EXIT_ATTENTION);
+        bench.run(&["resolve", word]).code(EXIT_DONE);
+        bench.run(&["report", "2", "-q"]).code(EXIT_DONE);
+        assert_eq!(bench.counts(2), counts);
+        bench.run(&["run", "a.csv"]).code(EXIT_DONE).never_says("nothing left");
+        assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0], "{word}");
+        bench.run(&["run", "a.csv"]).code(EXIT_DONE).says("nothing left to do");
+    }
+}
+
+#[test]
+fn a_night_between_of_which_the_desk_refused_all_has_changed_nothing() {
+    let bench = Bench::scripted([Fate::new(When::Request(2), Reply::status(404))]);
+    bench.file("a.csv", "ticket_id,staff\n7,ST1\n");
+    bench.file("b.csv", "ticket_id,staff\n7,ST2\n");
+    bench.run(&["run", "a.csv"]).code(EXIT_DONE);
+    bench.run(&["run", "b.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "a.csv"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
 fn f24_input_changed_under_an_unfinished_run() {
     let bench = unfinished();
     bench.file("rows.csv", "ticket_id,subject\n9,new\n");
@@ -176,4 +204,20 @@ fn an_older_run_that_goes_on_later_has_changed_the_desk() {
     bench.run(&["run", "b.csv"]).code(EXIT_DONE).never_says("nothing left");
     assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0]);
     bench.run(&["run", "b.csv"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn an_older_run_that_was_killed_when_it_went_on_has_changed_the_desk() {
+    let hang = Fate::new(When::Ticket(9), Reply::silence());
+    let bench = Bench::scripted([closing_time(2), hang]);
+    bench.file("a.csv", "ticket_id,staff\n1,ST1\n7,ST1\n9,ST1\n");
+    bench.file("b.csv", "ticket_id,subject\n7,b\n");
+    bench.run(&one_at_a_time("a.csv", &[])).code(EXIT_EARLY);
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE);
+    let mut program = bench.start(&["resume", "1", "--concurrency", "1"]);
+    bench.await_requests(&mut program, 5);
+    program.signal(rustix::process::Signal::KILL);
+    program.finish().code_none();
+    bench.run(&["run", "b.csv"]).code(EXIT_DONE).never_says("nothing left");
+    assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0]);
 }

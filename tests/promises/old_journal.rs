@@ -22,8 +22,7 @@ fn left_behind(journal: &str, spool: (&str, &str)) -> Bench {
 #[test]
 fn a_run_of_an_older_deskload_goes_on_where_it_stood() {
     let spool = include_str!("../../fixtures/journals/schema-2.spool");
-    let bench =
-        left_behind(include_str!("../../fixtures/journals/schema-2.sql"), ("run-1.spool", spool));
+    let bench = left_behind(include_str!("../../fixtures/journals/schema-2.sql"), ("run-1.spool", spool));
     bench.run(&["status"]).code(EXIT_DONE);
     bench.run(&["resume"]).code(EXIT_ATTENTION);
     assert_eq!(bench.counts(1), [3, 1, 1, 1, 0, 0]);
@@ -35,8 +34,7 @@ fn a_run_of_an_older_deskload_goes_on_where_it_stood() {
 #[test]
 fn the_last_success_of_an_older_deskload_is_known() {
     let spool = include_str!("../../fixtures/journals/schema-5.spool");
-    let bench =
-        left_behind(include_str!("../../fixtures/journals/schema-5.sql"), ("run-2.spool", spool));
+    let bench = left_behind(include_str!("../../fixtures/journals/schema-5.sql"), ("run-2.spool", spool));
     let limits = ["--rate", "50/s", "--rate-per-ticket", "30/10min"];
     let resumed = [&["resume", "--metrics-file", "desk.prom"], &limits[..]].concat();
     bench.run(&resumed).code(EXIT_ATTENTION);

@@ -105,6 +105,51 @@ fn a_word_reaches_the_rows_of_a_run_that_was_killed() {
     assert_eq!(bench.desk().requests, requests);
 }
 
+/// Run 1, whose only row is in doubt, and run 2, whose second row waits for it, with one behind it.
+fn twins() -> Bench {
+    let bench = Bench::scripted([Fate::new(When::Request(1), Reply::status(500)).applied()]);
+    bench.file("first.csv", "ticket_id,staff\n7,A\n");
+    bench.file("second.csv", "ticket_id,staff\n8,Q\n7,A\n7,Z\n");
+    bench.run(&["run", "first.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "second.csv"]).code(EXIT_ATTENTION).says("2 waiting behind rows in doubt");
+    bench
+}
+
+#[test]
+fn a_twin_of_a_row_that_the_desk_has_is_skipped() {
+    let bench = twins();
+    let said = bench.run(&["resolve", "1", "--applied"]).code(EXIT_DONE);
+    said.says("1 row in doubt, now applied")
+        .says("run 2: 1 row that waited for the same update, now skipped");
+    bench.run(&["run", "second.csv"]).code(EXIT_DONE);
+    assert_eq!(bench.counts(2), [2, 0, 0, 0, 1, 0]);
+    let seen: Vec<_> = bench
+        .seen()
+        .iter()
+        .filter(|seen| seen.ticket == 7)
+        .map(|seen| seen.change["staff"].clone())
+        .collect();
+    assert_eq!(seen, ["A", "Z"], "sent once, and what came behind it afterwards");
+    assert!(
+        bench
+            .read("deskload-reports/run-2/report.html")
+            .contains("the desk has the same update of another run")
+    );
+}
+
+#[test]
+fn a_twin_goes_when_nobody_says_that_the_desk_has_it() {
+    for word in ["--resend", "--skip"] {
+        let bench = twins();
+        bench.run(&["resolve", "1", word]).code(EXIT_DONE).never_says("run 2");
+        if word == "--resend" {
+            bench.run(&["resume", "1"]).code(EXIT_DONE);
+        }
+        bench.run(&["resume", "2"]).code(EXIT_DONE);
+        assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 0], "{word}");
+    }
+}
+
 #[test]
 fn rows_beyond_the_run_s_own_are_another_run_s_and_refused() {
     let doubt = Fate::new(When::Ticket(2), Reply::status(500)).times(Fate::FOREVER);

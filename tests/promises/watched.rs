@@ -37,6 +37,27 @@ fn metrics_tell_how_the_last_run_stands_and_when_one_last_went_well() {
 }
 
 #[test]
+fn a_night_on_which_nothing_changed_went_well_too() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    let success = |file: &str, code| {
+        bench.run(&["run", file, "--metrics-file", "desk.prom"]).code(code);
+        let text = bench.read("desk.prom");
+        assert_eq!(metric(&text, "deskload_exit_code"), Some(f64::from(code)));
+        let at = |name: &str| metric(&text, name).unwrap();
+        (at("deskload_last_success_time_seconds"), at("deskload_end_time_seconds"))
+    };
+    let (first, _) = success("rows.csv", EXIT_DONE);
+    let (second, ended) = success("rows.csv", EXIT_DONE);
+    assert!(second > first && (second - ended).abs() < f64::EPSILON, "{first} {second} {ended}");
+    assert_eq!(bench.desk().requests, 3, "nothing was left to do");
+    // A night that did not go well takes nothing back, and neither does a run that is gone on with.
+    bench.file("bad.csv", "ticket_id,subject\n#1,a\n2,b\n");
+    let (kept, ended) = success("bad.csv", EXIT_ATTENTION);
+    assert!((kept - second).abs() < f64::EPSILON && ended > kept, "{second} {kept} {ended}");
+}
+
+#[test]
 fn prometheus_accepts_the_metrics() {
     let Some(promtool) = tool("promtool") else { return };
     let bench = Bench::scripted([

@@ -80,6 +80,7 @@ impl Disk {
         }
         let mut wrong = Vec::new();
         let overtaken: HashSet<u64> = newer(world, run, State::Applied).collect();
+        let has_it = twins_of_applied(world, run);
         for (index, (truth, state)) in world.runs[run].iter_mut().zip(states).enumerate() {
             truth.on_disk = state;
             let number = index + 1;
@@ -97,7 +98,8 @@ impl Disk {
                 wrong.push(format!("3: row {number} was applied, and is called {state:?}"));
             }
             // Every row sets the same two fields, so that a later one always says all of it.
-            let may_be_skipped = truth.unchanged || overtaken.contains(&truth.line.ticket);
+            let may_be_skipped =
+                truth.unchanged || overtaken.contains(&truth.line.ticket) || has_it.contains(&index);
             if state == Some(State::Skipped) && !may_be_skipped {
                 wrong.push(format!("3: row {number} is skipped, and nobody said so"));
             }
@@ -126,6 +128,30 @@ fn newer(world: &World, run: usize, state: State) -> impl Iterator<Item = u64> +
     let stands =
         move |row: &&RowTruth| row.on_disk == Some(state) || (state == State::Applied && row.unchanged);
     rows.filter(stands).map(|row| row.line.ticket)
+}
+
+/// The rows of a run for which, by a person's word on an older run, the desk has the same update, and nothing of their
+/// ticket was asked for in between.
+fn twins_of_applied(world: &World, run: usize) -> HashSet<usize> {
+    let asks = |row: &RowTruth| (row.line.ticket, row.line.staff.clone(), row.line.subject.clone());
+    let mut last = BTreeMap::new();
+    let mut twins = HashSet::new();
+    for (number, rows) in world.runs.iter().enumerate().take(run + 1) {
+        for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.line.valid) {
+            let (wanted, is_before) = (asks(row), |(_, before): &(_, usize)| *before < number);
+            let is_twin =
+                last.get(&row.line.ticket).is_some_and(|doubt| is_before(doubt) && doubt.0 == wanted);
+            if is_twin && number == run {
+                twins.insert(index);
+            }
+            if row.word == Some(Word::Applied) {
+                last.insert(row.line.ticket, (wanted, number));
+            } else if !is_twin {
+                last.remove(&row.line.ticket);
+            }
+        }
+    }
+    twins
 }
 
 /// At the end of a life: invariant 9.

@@ -228,7 +228,7 @@ impl Life {
         let todo = Todo::new(journal.open_again()?, &stored, spooled, mapping, false)?;
         let healthy = self.world.borrow().healthy;
         let end = if healthy { End::of_its_own() } else { End::draw(&mut self.rng, self.crashes_left) };
-        self.world.borrow_mut().begin_session(run, &self.plan, end.dies_in);
+        self.world.borrow_mut().begin_session(run, &self.plan, end.dies_in, remembered.slowed_to);
         let journal = Rc::new(RefCell::new(journal));
         let shutdown = Shutdown::default();
         let desk = ScriptedDesk { world: self.world.clone(), plan: self.plan.clone() };
@@ -375,8 +375,11 @@ impl Life {
             let number = index as u64 + 1;
             let settled = journal.resolve(&stored, said, Some(&[(number, number)]))?;
             world.said(run, index, said);
-            self.disk.check(&mut world, run, &self.plan);
-            if settled != 1 || world.runs[run][index].on_disk != Some(state_after(said)) {
+            // What waits for the row in another run may be settled with it.
+            for other in 0..self.inputs.len() {
+                self.disk.check(&mut world, other, &self.plan);
+            }
+            if settled.rows != 1 || world.runs[run][index].on_disk != Some(state_after(said)) {
                 world.breach(format!("a word on row {number} did something else"));
             }
         }

@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     pauses: Vec<Pause>,
     /// The process at work writes no more.
     loses: bool,
+    /// It goes on at this slower pace, since then, and has sent so many.
+    slowed: Option<(f64, Instant, u32)>,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,14 @@ impl Bucket {
 
 impl Meter {
     /// Another process begins.
-    pub(crate) fn begin(&mut self, now: Instant, rates: &[Rate], burst: Option<NonZeroU32>) {
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        rates: &[Rate],
+        burst: Option<NonZeroU32>,
+        slowed_to: Option<f64>,
+    ) {
+        self.slowed = slowed_to.map(|per_second| (per_second, now, 0));
         self.buckets = rates.iter().map(|rate| Bucket::new(*rate, burst)).collect();
         let longest = rates.iter().map(|rate| rate.per).max();
         if std::mem::take(&mut self.loses) {
@@ -104,6 +113,14 @@ impl Meter {
                 now - pause.from,
                 pause.until - pause.from
             ));
+        }
+        if let Some((per_second, began, sent)) = &mut self.slowed {
+            *sent += 1;
+            // It grows in steps of ten seconds; a millisecond's lateness and the timer's are made up for.
+            let elapsed = (now - *began).as_secs_f64();
+            if elapsed < 10.0 && f64::from(*sent) > *per_second * (elapsed + 0.006) + 1.0 {
+                return Err(format!("{sent} in {elapsed} s, and the pace before was {per_second}/s"));
+            }
         }
         self.sent.push_back(now);
         // The program keeps windows half a percent longer, and what it keeps is needed for `overdue`.
@@ -145,8 +162,13 @@ impl Meter {
             let first = self.sent.iter().rev().nth(bucket.most() - 1)?;
             Some(now.saturating_duration_since(*first + bucket.rate.per.mul_f64(1.005)))
         });
+        // It need not grow back as long as too little goes through.
+        let slowed = self.slowed.map(|(per_second, began, _)| {
+            let last = self.sent.back().map_or(began, |last| began.max(*last));
+            (now - last).saturating_sub(Duration::from_secs_f64(per_second.recip()))
+        });
         let since_free = free.map(|free| now.saturating_duration_since(free));
-        waited.chain(full).chain(since_free).min().unwrap_or(Duration::MAX)
+        waited.chain(full).chain(slowed).chain(since_free).min().unwrap_or(Duration::MAX)
     }
 
     /// The desk asks for a pause from now on.

@@ -144,7 +144,13 @@ impl World {
     }
 
     /// A new process begins.
-    pub(crate) fn begin_session(&mut self, run: usize, plan: &Plan, dies_in: Option<u32>) {
+    pub(crate) fn begin_session(
+        &mut self,
+        run: usize,
+        plan: &Plan,
+        dies_in: Option<u32>,
+        slowed_to: Option<f64>,
+    ) {
         self.run = run;
         self.dead = false;
         self.dies_in = dies_in;
@@ -153,7 +159,7 @@ impl World {
         self.wired.clear();
         (self.passed, self.refused) = (0, 0);
         self.refused_rows.clear();
-        self.meter.begin(Instant::now(), &plan.rates, plan.burst);
+        self.meter.begin(Instant::now(), &plan.rates, plan.burst, slowed_to);
         self.tally.sessions += 1;
         let healthy = self.healthy;
         self.note(format_args!("session run={run} dies_in={dies_in:?} healthy={healthy}"));

@@ -192,6 +192,31 @@ impl Model {
         Ok(settled)
     }
 
+    /// Of the rows that another run, read to its end, asked for as well, these are now applied there by a person's word:
+    /// those that wait here for it are skipped, as far as all before them was read.
+    pub(super) fn skip_twins(&mut self, applied: &[u64]) -> u64 {
+        let mut skipped = 0;
+        for number in applied.iter().filter(|number| **number < self.cursor) {
+            let row = &mut self.rows[usize::try_from(*number).unwrap() - 1];
+            if row.state == Some(State::Pending) {
+                row.state = Some(State::Skipped);
+                row.told(Reason::AlreadyApplied, row.attempts);
+                skipped += 1;
+            }
+        }
+        skipped
+    }
+
+    /// Whether each row has an entry for sure.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_settled = |row: &Expected| !matches!(row.state, None | Some(State::Pending | State::Sending));
+        self.cursor > ROWS || self.rows.iter().all(is_settled)
+    }
+
+    pub(super) fn in_state(&self, state: State) -> Vec<u64> {
+        (1..=ROWS).zip(&self.rows).filter(|(_, row)| row.state == Some(state)).map(|(row, _)| row).collect()
+    }
+
     pub(super) fn retry(&mut self) -> u64 {
         let failed = self.rows.iter_mut().filter(|row| row.state == Some(State::Failed));
         failed.map(|row| (row.state, row.retried) = (Some(State::Pending), true)).count() as u64

@@ -62,7 +62,8 @@ fn the_headline_says_how_it_went() {
 
 #[test]
 fn what_the_desk_did_not_settle_is_told_beside_the_headline() {
-    let settled = SettledOtherwise { applied_by_word: 1, skipped_by_word: 0, superseded: 2 };
+    let settled =
+        SettledOtherwise { applied_by_word: 1, skipped_by_word: 0, superseded: 2, already_applied: 0 };
     let expected = [
         "1 row counts as applied because a person said that the desk has it.",
         "2 rows were skipped because later rows had set the same fields.",
@@ -110,7 +111,8 @@ fn a_run_of_days_has_no_more_columns_than_a_page_can_show() {
             journal.commit(run.key, &Batch { outcomes, meanwhile, ..Batch::default() }).unwrap();
         }
         let said = Some("the window is closed");
-        let end = End { ended_ms: began_ms + 8 * hour_ms, exit_code: EXIT_EARLY, said };
+        let now_ms = began_ms + 8 * hour_ms;
+        let end = End { now_ms, ended_ms: now_ms, exit_code: EXIT_EARLY, said };
         journal.end_invocation(run.key, &end).unwrap();
     }
     let mut invocations = Vec::new();

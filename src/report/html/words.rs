@@ -200,6 +200,10 @@ pub(super) fn otherwise(settled: &SettledOtherwise, unchanged: Option<u64>) -> V
         (settled.applied_by_word, "count as applied because a person said that the desk has them"),
         (settled.skipped_by_word, "were skipped because a person said to leave them"),
         (settled.superseded, "were skipped because later rows had set the same fields"),
+        (
+            settled.already_applied,
+            "were skipped because a person said that the desk has the same update of another run",
+        ),
         (unchanged.unwrap_or_default(), "were skipped because the ticket was given these values last"),
     ];
     let told = told.into_iter().filter(|(count, _)| *count > 0);

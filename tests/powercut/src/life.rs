@@ -129,7 +129,7 @@ impl Life {
         if self.habit == Habit::Normal {
             listen::use_normal(&mut journal);
         }
-        self.unchanged(|| account.confirm(&mut journal, &desk(), false))?;
+        self.unchanged(|| account.confirm(&mut journal, &desk(), false).and_then(|()| account.bind()))?;
         self.history.started(tape::position(), epoch(&self.folder));
         let (recovered, found) = self.history.now().recovered();
         assert_eq!(self.transaction(recovered, || journal.recover(&desk()))?, found);

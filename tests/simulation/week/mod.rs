@@ -251,7 +251,8 @@ impl Week {
         let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
         let said = end.as_ref().map(ToString::to_string);
         let ended_ms = wall().as_millisecond();
-        journal.end_invocation(run.key, &End { ended_ms, exit_code, said: said.as_deref() })?;
+        journal
+            .end_invocation(run.key, &End { now_ms: ended_ms, ended_ms, exit_code, said: said.as_deref() })?;
         let run = journal.run(id)?.unwrap();
         spooled::cut_down(&mut journal, &run)?;
         let reasons = summary::reasons(&journal, &run)?;
@@ -268,7 +269,7 @@ impl Week {
             for told in journal.told_page(run.key, &[State::InDoubt], 0, run.counts.rows)? {
                 let has = self.office.borrow().applied.contains(&(run.key.id, told.row));
                 let word = if has { Word::Applied } else { Word::Resend };
-                settled += journal.resolve(&run, word, Some(&[(told.row, told.row)]))?;
+                settled += journal.resolve(&run, word, Some(&[(told.row, told.row)]))?.rows;
             }
         }
         Ok(settled)
