@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use deskload::desk::proprofs::{Common, sample};
+use deskload::desk::body::{Common, sample};
 use deskload::desk::throttle::WaitHeaders;
 use deskload::desk::verdict::{self, Body, Reply, Rules};
 use deskload::input::{Layout, Record, Records, Survey, spool, survey};

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::tally::FieldTally;
 use super::tickets::Counted;
 use super::{Findings, Sample};
-use crate::desk::proprofs::{self, Common};
+use crate::desk::body::{self, Common};
 use crate::error::Error;
 use crate::input::survey::IDENTICAL_AMONG_ROWS;
 use crate::mapping::{At, short};
@@ -110,7 +110,7 @@ pub fn tickets(counted: Counted) -> String {
 
 /// A sample as it would be sent, with harmless text, and whether it was cut.
 fn body(sample: &Sample, common: Common<'_>) -> Result<String, Error> {
-    proprofs::sample(common, &sample.update)
+    body::sample(common, &sample.update)
         .map(|json| visible_json(&json))
         .map_err(|why| Error::Machine(format!("failed to show row {}: {why}", sample.row)))
 }

@@ -13,7 +13,7 @@ use crate::commands::forecast::{self, Forecast};
 use crate::commands::source::{Source, locate};
 use crate::commands::{now_ms, print, remarks};
 use crate::config::Profile;
-use crate::desk::proprofs::Common;
+use crate::desk::body::Common;
 use crate::error::{EXIT_DONE, Error};
 use crate::input::{Format, Layout, Records, Survey, survey};
 use crate::journal::Journal;

@@ -118,6 +118,6 @@ fn name(run: &Run) -> &str {
 
 /// The account and, because one account may be at several desks, the desk's host.
 fn account(run: &Run) -> String {
-    let host = reqwest::Url::parse(&run.desk.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let host = url::Url::parse(&run.desk.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     clean(&format!("{} at {}", run.desk.account_email, host.unwrap_or_else(|| run.desk.url.clone())))
 }

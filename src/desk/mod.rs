@@ -1,12 +1,18 @@
 //! The desk that is called.
 //!
-//! - [`proprofs`]: the wire format of the documented endpoint, over reqwest
+//! - [`proprofs`]: the documented endpoint: a permit, an update, a verdict
+//! - [`body`]: an update as the endpoint's wire format
+//! - `exchange`, `pool`, [`connect`]: one request and its reply; idle connections; how a connection is made
 //! - [`verdict`]: pure: what came back → what it means for the row
 //! - [`throttle`]: pure: how long an answer asks to wait
 //!
 //! A trait, because two things stand behind it: the real endpoint, and the scripted desk that the simulation
 //! drives under a paused clock.
 
+pub mod body;
+pub mod connect;
+mod exchange;
+mod pool;
 pub mod proprofs;
 pub mod throttle;
 pub mod verdict;

@@ -5,11 +5,14 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use url::Url;
 
 use super::Known;
 use crate::cli::{DeskArgs, SendArgs};
 use crate::config::Profile;
+use crate::desk::connect::Proxy;
 use crate::desk::proprofs::{self, Connection};
 use crate::error::{Error, explained};
 
@@ -81,7 +84,7 @@ pub(super) fn connection(
     })
 }
 
-fn proxy_for(url: &Url, proxy: &str) -> Result<reqwest::Proxy, Error> {
+fn proxy_for(url: &Url, proxy: &str) -> Result<Proxy, Error> {
     // Without the proxy's address: it may hold a password.
     if url.scheme() != "https" {
         return Err(Error::Usage(
@@ -90,15 +93,15 @@ fn proxy_for(url: &Url, proxy: &str) -> Result<reqwest::Proxy, Error> {
                 .to_owned(),
         ));
     }
-    reqwest::Proxy::all(proxy).map_err(|_| {
+    Proxy::parse(proxy).ok_or_else(|| {
         Error::Usage("--proxy is no address of a proxy, such as http://proxy.example.com:3128".to_owned())
     })
 }
 
-fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |why: String| Error::Usage(format!("--ca-file {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| wrong(explained(&error)))?;
-    let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| {
         wrong("it is not a certificate in PEM form; name the authority's .pem file".to_owned())
     })?;
     if found.is_empty() {

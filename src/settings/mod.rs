@@ -18,8 +18,8 @@ use std::time::Duration;
 pub use guards::Guards;
 use jiff::tz::TimeZone;
 pub use places::{journal_path, report_dir, state_folder};
-use reqwest::Url;
 pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
+use url::Url;
 
 use crate::breaker::Limits;
 use crate::cli::{

@@ -90,7 +90,7 @@ fn told(out: &mut String, bench: &Bench, (what, args): Case<'_>, said: &Output) 
 fn assert_for_people(text: &str) {
     for inside in [
         "os error", "Error(", "Err(", "Some(", "Os {", "::", "panicked", "unwrap", "kind:", "rusqlite",
-        "serde", "reqwest",
+        "serde", "reqwest", "hyper",
     ] {
         assert!(!text.contains(inside), "{inside:?} is in:\n{text}");
     }
