@@ -83,6 +83,9 @@ pub struct Common<'a> {
     pub custom_fields_as_string: bool,
 }
 
+/// Room for a body of some short fields, so that its memory is got once.
+const USUAL_BYTES: usize = 512;
+
 /// Writes the body. The error holds no word of it.
 pub(super) fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> Result<Vec<u8>, String> {
     let Common { account_email, custom_fields_as_string } = common;
@@ -101,7 +104,10 @@ pub(super) fn render(common: Common<'_>, token: &str, update: &TicketUpdate) -> 
         inbox: changes.inbox.as_deref(),
         custom_fields: CustomFields { fields: &changes.custom_fields, as_string: custom_fields_as_string },
     };
-    serde_json::to_vec(&body).map_err(|_| "the row could not be written as JSON".to_owned())
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut bytes, &body)
+        .map_err(|_| "the row could not be written as JSON".to_owned())?;
+    Ok(bytes)
 }
 
 /// What stands for the token where a request is shown.

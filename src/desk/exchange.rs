@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{
-    ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
-};
-use hyper::{Method, Request, Response, Uri};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Uri};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connect::{Connector, Sender, innermost};
-use super::pool::Pool;
+use super::connect::{Connector, innermost};
+use super::pool::{Line, Pool};
 use super::throttle::WaitHeaders;
 use super::verdict::{Body, Reply, Trouble};
 
@@ -34,13 +32,6 @@ pub(super) struct Client {
     /// Of every request, so that none is put together anew.
     headers: HeaderMap,
     timeout: Duration,
-}
-
-/// Why a request has no reply yet.
-enum Lost {
-    /// Not a byte of it was written; here it is.
-    Unsent(Box<Request<Full<Bytes>>>, hyper::Error),
-    Trouble(Trouble),
 }
 
 impl Client {
@@ -68,54 +59,55 @@ impl Client {
     pub(super) async fn post(&self, body: Vec<u8>, began: Instant) -> Result<Reply, Trouble> {
         let until = began + self.timeout;
         let mut deadline = std::pin::pin!(sleep_until(until));
-        let mut request = self.request(body);
+        let mut body = Bytes::from(body);
         loop {
-            let (mut sender, is_used) = match self.pool.take(Instant::now()) {
-                Some(sender) => (sender, true),
+            let (mut line, is_used) = match self.pool.take(Instant::now()) {
+                Some(line) => (line, true),
                 // In a box, because it is rare and large.
-                None => (Box::pin(self.connector.connect(until)).await?, false),
+                None => (Line::new(Box::pin(self.connector.connect(until)).await?), false),
             };
-            match send(&mut sender, request, deadline.as_mut()).await {
-                Ok(response) => {
-                    let (head, body) = response.into_parts();
-                    let body = read(body, deadline).await;
-                    if matches!(body, Body::Whole(_)) {
-                        self.pool.put(sender, Instant::now());
+            let request = self.request(body, std::mem::take(&mut line.headers));
+            // A block of its own, so that what may come back is not kept while the reply's body is read.
+            let response = {
+                let sent = tokio::select! {
+                    biased;
+                    sent = line.sender.try_send_request(request) => sent,
+                    () = deadline.as_mut() => return Err(Trouble::Timeout),
+                };
+                match sent {
+                    Ok(response) => response,
+                    Err(mut error) => {
+                        let Some(unsent) = error.take_message() else {
+                            return Err(Trouble::Broken(innermost(error.error())));
+                        };
+                        match unsent.into_body().into_inner() {
+                            Some(whole) if is_used => body = whole,
+                            _ => return Err(Trouble::NotConnected(innermost(error.error()))),
+                        }
+                        continue;
                     }
-                    return Ok(Reply {
-                        status: head.status.as_u16(),
-                        wait: wait_headers(&head.headers),
-                        body,
-                    });
                 }
-                Err(Lost::Unsent(unsent, _)) if is_used => request = *unsent,
-                Err(Lost::Unsent(_, error)) => return Err(Trouble::NotConnected(innermost(&error))),
-                Err(Lost::Trouble(trouble)) => return Err(trouble),
+            };
+            let (head, incoming) = response.into_parts();
+            let (status, wait) = (head.status.as_u16(), wait_headers(&head.headers));
+            line.headers = head.headers;
+            let body = read(incoming, deadline).await;
+            if matches!(body, Body::Whole(_)) {
+                self.pool.put(line, Instant::now());
             }
+            return Ok(Reply { status, wait, body });
         }
     }
 
-    fn request(&self, body: Vec<u8>) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+    /// The headers are put into a map that has served before.
+    fn request(&self, body: Bytes, mut headers: HeaderMap) -> Request<Full<Bytes>> {
+        headers.clear();
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = headers;
         request
-    }
-}
-
-async fn send(
-    sender: &mut Sender,
-    request: Request<Full<Bytes>>,
-    deadline: Pin<&mut Sleep>,
-) -> Result<Response<Incoming>, Lost> {
-    tokio::select! {
-        biased;
-        sent = sender.try_send_request(request) => sent.map_err(|mut error| match error.take_message() {
-            Some(unsent) => Lost::Unsent(Box::new(unsent), error.into_error()),
-            None => Lost::Trouble(Trouble::Broken(innermost(error.error()))),
-        }),
-        () = deadline => Err(Lost::Trouble(Trouble::Timeout)),
     }
 }
 
@@ -144,15 +136,120 @@ async fn read(mut incoming: Incoming, mut deadline: Pin<&mut Sleep>) -> Body {
     Body::Whole(body)
 }
 
+/// In one pass, because a reply has few headers and hardly ever one of these.
 fn wait_headers(headers: &HeaderMap) -> WaitHeaders {
-    const RATELIMIT_RETRY_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-retry-after");
-    const RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-    let all = |name: HeaderName| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect()
-    };
-    WaitHeaders {
-        retry_after: all(RETRY_AFTER),
-        ratelimit_retry_after: all(RATELIMIT_RETRY_AFTER),
-        ratelimit_reset: all(RATELIMIT_RESET),
+    let mut wait = WaitHeaders::default();
+    for (name, value) in headers {
+        let said = match name.as_str() {
+            "retry-after" => &mut wait.retry_after,
+            "x-ratelimit-retry-after" => &mut wait.ratelimit_retry_after,
+            "x-ratelimit-reset" => &mut wait.ratelimit_reset,
+            _ => continue,
+        };
+        said.extend(value.to_str().ok().map(str::to_owned));
+    }
+    wait
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// What a desk here saw of one connection, behind the request that it answered.
+    struct Rest {
+        connection: u8,
+        bytes: Vec<u8>,
+    }
+
+    fn read_request(stream: &mut TcpStream) {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while !bytes.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            bytes.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    /// Answers the first request of each connection. When it is told to, it says that no more will come (FIN), tells
+    /// that this is done, and reads on to the end.
+    fn desk() -> (Uri, mpsc::Sender<()>, mpsc::Receiver<()>, mpsc::Receiver<Rest>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/update/", listener.local_addr().unwrap()).parse().unwrap();
+        let (close, told) = mpsc::channel();
+        let (closed, is_closed) = mpsc::channel();
+        let (rest, rests) = mpsc::channel();
+        std::thread::spawn(move || {
+            for connection in 1.. {
+                let Ok((mut stream, _)) = listener.accept() else { return };
+                read_request(&mut stream);
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                if told.recv().is_err() {
+                    return;
+                }
+                stream.shutdown(Shutdown::Write).unwrap();
+                closed.send(()).unwrap();
+                let mut bytes = Vec::new();
+                let _ = stream.read_to_end(&mut bytes);
+                if rest.send(Rest { connection, bytes }).is_err() {
+                    return;
+                }
+            }
+        });
+        (address, close, is_closed, rests)
+    }
+
+    fn client(address: &Uri) -> Client {
+        let connector = Connector::new(address.clone(), Duration::from_secs(5), None, Vec::new()).unwrap();
+        Client::new(connector, address, Duration::from_secs(20), 1).unwrap()
+    }
+
+    fn alone(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_request_that_was_provably_not_written_goes_to_another_connection_once() {
+        let (address, close, is_closed, rests) = desk();
+        alone(async {
+            let client = client(&address);
+            client.post(b"{1}".to_vec(), Instant::now()).await.unwrap();
+            close.send(()).unwrap();
+            is_closed.recv().unwrap();
+            // The runtime looks at its sockets, and comes back here before the connection's own task has its turn: what is
+            // queued now is queued on a connection that is about to find out that it is closed.
+            tokio::task::yield_now().await;
+            let line = client.pool.take(Instant::now()).unwrap();
+            assert!(line.sender.is_ready(), "nobody has noticed yet");
+            client.pool.put(line, Instant::now());
+            let reply = client.post(b"{2}".to_vec(), Instant::now()).await.unwrap();
+            assert_eq!(reply.status, 200);
+            drop(client);
+        });
+        let first = rests.recv().unwrap();
+        assert_eq!((first.connection, first.bytes.len()), (1, 0), "not a byte of it");
+        close.send(()).unwrap();
+        let second = rests.recv().unwrap();
+        assert_eq!((second.connection, second.bytes.len()), (2, 0), "and once there");
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_written_goes_nowhere_else() {
+        let (address, close, is_closed, rests) = desk();
+        alone(async {
+            let client = client(&address);
+            client.post(b"{1}".to_vec(), Instant::now()).await.unwrap();
+            close.send(()).unwrap();
+            is_closed.recv().unwrap();
+            // The runtime has not looked, so the request is written to a desk that has said its last word, and reads it.
+            let lost = client.post(b"{2}".to_vec(), Instant::now()).await.unwrap_err();
+            assert!(matches!(lost, Trouble::Broken(_)), "{lost:?}");
+        });
+        let first = rests.recv().unwrap();
+        assert!(first.connection == 1 && first.bytes.ends_with(b"{2}"), "it arrived there");
+        assert!(rests.try_recv().is_err());
     }
 }

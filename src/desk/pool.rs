@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::connect::Sender;
@@ -33,8 +34,22 @@ struct Rack {
 }
 
 struct Idle {
-    sender: Sender,
+    line: Line,
     since: Instant,
+}
+
+/// A connection, and a map of headers that has served it.
+pub(super) struct Line {
+    pub(super) sender: Sender,
+    /// Whatever is in it means nothing; its memory is used again.
+    pub(super) headers: HeaderMap,
+}
+
+impl Line {
+    /// A new connection.
+    pub(super) fn new(sender: Sender) -> Self {
+        Self { sender, headers: HeaderMap::new() }
+    }
 }
 
 impl Pool {
@@ -44,11 +59,11 @@ impl Pool {
     }
 
     /// The connection that was used last, if one is there that can take a request.
-    pub(super) fn take(&self, now: Instant) -> Option<Sender> {
+    pub(super) fn take(&self, now: Instant) -> Option<Line> {
         let mut rack = lock(&self.rack);
-        while let Some(Idle { sender, since }) = rack.idle.pop_back() {
-            if now.duration_since(since) < IDLE_MAX && sender.is_ready() {
-                return Some(sender);
+        while let Some(Idle { line, since }) = rack.idle.pop_back() {
+            if now.duration_since(since) < IDLE_MAX && line.sender.is_ready() {
+                return Some(line);
             }
         }
         None
@@ -56,12 +71,12 @@ impl Pool {
 
     /// Keeps a connection whose answer is complete. One that is not ready for another request by then has been closed,
     /// or has something on its mind: it goes.
-    pub(super) fn put(&self, sender: Sender, now: Instant) {
+    pub(super) fn put(&self, line: Line, now: Instant) {
         let mut rack = lock(&self.rack);
-        if !sender.is_ready() || rack.idle.len() >= self.most {
+        if !line.sender.is_ready() || rack.idle.len() >= self.most {
             return;
         }
-        rack.idle.push_back(Idle { sender, since: now });
+        rack.idle.push_back(Idle { line, since: now });
         if !std::mem::replace(&mut rack.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(&self.rack)));
         }

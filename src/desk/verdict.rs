@@ -7,6 +7,7 @@
 //! The order of the questions is part of the contract: throttling, the authentication text, what a person said of the
 //! desk's words, 401/403, 3xx, 408, success, `status: error`, the list of refusals, everything else.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -354,19 +355,24 @@ impl<'a> Words<'a> {
 
     /// The desk's own words, whatever JSON they are in, as they came.
     fn description(&self) -> Option<String> {
-        let words = text(self.description).or_else(|| self.description.map(|raw| raw.get().to_owned()))?;
-        (!crate::text::clean(&words).is_empty()).then_some(words)
+        let words = text(self.description).or_else(|| self.description.map(|raw| raw.get().into()))?;
+        (!crate::text::clean(&words).is_empty()).then(|| words.into_owned())
     }
 
     /// The ticket's number: the page shows a string with leading zeros, a plain number would do, too.
     fn ticket(&self) -> Option<u64> {
-        let digits = text(self.ticket_id).or_else(|| self.ticket_id.map(|raw| raw.get().to_owned()))?;
+        let digits = text(self.ticket_id).or_else(|| self.ticket_id.map(|raw| raw.get().into()))?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
     }
 }
 
-fn text(raw: Option<&RawValue>) -> Option<String> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+/// The text that a JSON value is, if it is one. Without an escape it stands there as it is.
+fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let json = raw?.get();
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! 47, and the environment's proxies: the body, and the token in it, go to the desk's address and to no other.
 
-use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_USAGE};
+use std::sync::{Arc, Mutex};
+
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_USAGE};
 use deskload::sandbox::{Fate, Reply, When};
 
 use crate::support::peer::tls_file;
-use crate::support::{Bench, Peer};
+use crate::support::{Bench, Peer, TOKEN};
 
 #[test]
 fn f47_redirect_at_the_start() {
@@ -73,4 +75,51 @@ fn the_environment_s_proxies_see_no_byte() {
     let args = ["run", "rows.csv", "--rate", "unlimited", "--ca-file", authority.to_str().unwrap()];
     bench.run(&args).code(EXIT_DONE);
     assert_eq!((desk.requests().len(), proxy.connections()), (3, 0));
+}
+
+/// A proxy is asked for a way to the desk, with the credentials of its own address; what goes through is TLS with the desk,
+/// whose certificate is looked at. The peer is both: proxy until the tunnel is there, then the desk in it.
+#[test]
+fn a_proxy_sees_neither_token_nor_ticket() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let proxy = Peer::start(move |mut visit| {
+        let Some(head) = visit.head() else { return };
+        seen.lock().unwrap().push(head);
+        visit.say("HTTP/1.1 200 Connection established\r\n\r\n");
+        // Whatever is not TLS from here on ends it.
+        if let Some(desk) = visit.tls("desk") {
+            desk.serve();
+        }
+    });
+    // Nobody listens at the desk's address: there is no other way.
+    let bench = Bench::new().set("DESKLOAD_URL", "https://127.0.0.1:1/app/api/v1/update/ticket/");
+    bench.rows(1..=3);
+    let address = proxy.url().replacen("http://", "http://ops:hunt%3Aer2@", 1);
+    let authority = tls_file("authority.pem");
+    let args = ["run", "rows.csv", "--rate", "unlimited", "--concurrency", "1", "--proxy", &address, "-vv"];
+    let untrusting = bench.run(&args).code(EXIT_USAGE);
+    untrusting.says("the desk's certificate is not valid").never_says("hunt");
+    assert!(proxy.requests().is_empty());
+    let args = [&args[..], &["--ca-file", authority.to_str().unwrap()]].concat();
+    bench.run(&args).code(EXIT_DONE).never_says("hunt").never_says(TOKEN);
+    assert_eq!([1, 2, 3].map(|ticket| proxy.copies(ticket)), [1; 3]);
+    let expected = "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\
+                    Proxy-Authorization: Basic b3BzOmh1bnQ6ZXIy\r\n\r\n";
+    assert_eq!(*heads.lock().unwrap(), [expected, expected], "one for each run, and nothing behind it");
+}
+
+#[test]
+fn a_proxy_that_refuses_is_no_desk() {
+    let proxy = Peer::start(|mut visit| {
+        visit.head();
+        visit.say("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
+    });
+    let bench = Bench::new().set("DESKLOAD_URL", "https://127.0.0.1:1/app/api/v1/update/ticket/");
+    bench.rows(1..=3);
+    let address = proxy.url();
+    let args = ["run", "rows.csv", "--rate", "unlimited", "--patience", "2s", "--proxy", &address];
+    bench.run(&args).code(EXIT_EARLY).says("the desk does not answer");
+    assert_eq!(bench.counts(1), [0, 0, 0, 0, 0, 3]);
+    assert_eq!(bench.summary(1)["attempts"], 0, "no byte left");
 }
