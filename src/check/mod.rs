@@ -76,12 +76,12 @@ impl Findings {
     pub fn see(&mut self, seen: Seen<'_>) -> Result<(), Error> {
         let record = seen.record;
         match seen.result {
-            Ok(update) => {
-                self.tally.add(update.changes(), record.line());
-                self.tickets.add(update.ticket());
+            Ok(asks) => {
+                self.tally.add(asks.iter(), record.line());
+                self.tickets.add(asks.ticket());
                 if self.samples.len() < SAMPLES {
                     let (row, line) = (record.number(), record.line());
-                    self.samples.push(Sample { row, line, update: update.clone() });
+                    self.samples.extend(asks.update().map(|update| Sample { row, line, update }));
                 }
             }
             Err(invalid) if self.invalid.len() < INVALID_SHOWN => {

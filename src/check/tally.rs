@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::shapes::{Kind, Shapes};
-use crate::ticket::{Changes, Field, Value};
+use crate::ticket::{Field, Value};
 
 /// How many values of a field are told apart.
 pub const VALUES_MAX: usize = 300;
@@ -116,8 +116,8 @@ impl Default for Tally {
 
 impl Tally {
     /// One more row, which begins on this line.
-    pub fn add(&mut self, changes: &Changes, line: u64) {
-        for (field, value) in changes.iter() {
+    pub fn add<'a>(&mut self, values: impl Iterator<Item = (Field<'a>, Value<'a>)>, line: u64) {
+        for (field, value) in values {
             if let Some(tally) = self.of(field, line) {
                 tally.add(value, line);
             } else {

@@ -82,8 +82,8 @@ fn read(
         if seen.record.number().is_multiple_of(LOOK_EVERY_ROWS) {
             shutdown.check()?;
         }
-        if let (Some(known), Ok(update)) = (&mut known, seen.result) {
-            known.journal.note_asked(&mut known.asked, seen.record.number(), update)?;
+        if let Some(known) = &mut known {
+            known.journal.note_asked(&mut known.asked, seen)?;
         }
         findings.see(seen)
     })?;

@@ -209,8 +209,8 @@ impl Planner<'_> {
         let mut asked = self.input.only_changed.then(|| journal.begin_comparing()).transpose()?;
         let survey = survey(&mut records, &mapping, self.input.strict, &mut |seen| {
             self.shutdown.check()?;
-            if let (Some(asked), Ok(update)) = (&mut asked, seen.result) {
-                journal.note_asked(asked, seen.record.number(), update)?;
+            if let Some(asked) = &mut asked {
+                journal.note_asked(asked, seen)?;
             }
             journal.note(seen)
         })?;

@@ -12,12 +12,14 @@
 //! | `window` | the raw bytes of the record being read; notices one that never ends |
 //! | `csv` | CSV records on top of the window, and the header |
 //! | `jsonl` | JSONL records, and the members of one object |
+//! | `ahead` | records read on a thread of its own |
 //! | [`mod@survey`] | read everything before anything is sent |
 //!
 //! Nothing here knows fields or tickets, save [`mod@survey`], which asks the mapping about each row. Memory does not
 //! grow with the input: a record over [`RECORD_BYTES_MAX`] ends the reading. Trouble that makes the whole
 //! input unusable is [`Error::Input`](crate::error::Error::Input); a disk that fails is `Error::Machine`.
 
+mod ahead;
 mod csv;
 pub mod decode;
 pub(crate) mod jsonl;

@@ -8,11 +8,11 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use foldhash::{fast, quality};
 
-use super::{Mark, Record, Records};
+use super::{Mark, Record, Records, ahead};
 use crate::error::Error;
-use crate::mapping::{Complaint, Mapping, Miss, Target, Trouble};
+use crate::mapping::{Asks, Complaint, Mapping, Miss, Target, Trouble};
 use crate::text::thousands;
-use crate::ticket::{TicketUpdate, Value};
+use crate::ticket::{Field, Value};
 
 /// A mark is noted for the first row, and for every 1,024th after it.
 pub const MARK_EVERY_ROWS: u64 = 1_024;
@@ -78,7 +78,7 @@ pub struct Seen<'a> {
     /// The row.
     pub record: &'a Record,
     /// What became of it.
-    pub result: Result<&'a TicketUpdate, &'a Invalid>,
+    pub result: Result<&'a Asks<'a>, &'a Invalid>,
 }
 
 /// Reads everything that is left in `records`. Each row is told to `on_row` as it is met, whose error ends the
@@ -112,46 +112,66 @@ fn read_all(
 ) -> Result<Survey, Error> {
     let mut found = Survey::default();
     let mut misses = Misses::default();
-    let mut known_fields: HashSet<String, fast::RandomState> = HashSet::default();
+    let mut fields = CustomFields::default();
     // As much as there may be at once: what is not written to costs nothing, and growing leaves holes behind.
     let mut hashes = Vec::with_capacity(IDENTICAL_AMONG_ROWS);
     let state = quality::RandomState::default();
-    let mut record = Record::new();
-    while records.next(&mut record)? {
+    ahead::each(records, &mut |record| {
         if found.rows.is_multiple_of(MARK_EVERY_ROWS) {
             found.marks.push(record.mark());
         }
         found.rows += 1;
-        let update = match mapping.update(&record) {
-            Ok(mapped) => mapped.update,
+        let asks = match mapping.asks(record) {
+            Ok(asks) => asks,
             Err(Complaint::Input(error)) => return Err(error),
             Err(Complaint::Row(trouble)) => {
                 found.invalid += 1;
                 let message = trouble.to_string();
-                for miss in mapping.misses(&record) {
-                    misses.note(&mut found, miss, &record);
+                for miss in mapping.misses(record) {
+                    misses.note(&mut found, miss, record);
                 }
                 let invalid = Invalid { row: record.number(), line: record.line(), message, trouble };
-                on_row(Seen { record: &record, result: Err(&invalid) })?;
-                continue;
+                return on_row(Seen { record, result: Err(&invalid) });
             }
         };
-        on_row(Seen { record: &record, result: Ok(&update) })?;
-        for field in &update.changes().custom_fields {
-            if !known_fields.contains(field.id.as_str()) {
-                if known_fields.len() >= CUSTOM_FIELDS_MAX {
-                    return Err(too_many_fields(record.line()));
-                }
-                known_fields.insert(field.id.clone());
-                found.custom_fields.push(field.id.clone());
-            }
-        }
+        on_row(Seen { record, result: Ok(&asks) })?;
+        fields.learn(&asks, record.line())?;
         if hashes.len() < IDENTICAL_AMONG_ROWS {
-            hashes.push(hash(&state, &update));
+            hashes.push(hash(&state, &asks));
         }
-    }
+        Ok(())
+    })?;
+    found.custom_fields = fields.ids;
     found.identical = repeated(hashes);
     Ok(found)
+}
+
+/// The custom fields so far, in order of first appearance.
+#[derive(Default)]
+struct CustomFields {
+    ids: Vec<String>,
+    known: HashSet<String, fast::RandomState>,
+}
+
+impl CustomFields {
+    fn learn(&mut self, asks: &Asks<'_>, line: u64) -> Result<(), Error> {
+        let custom = asks.iter().filter_map(|(field, _)| match field {
+            Field::Custom(id) => Some(id),
+            _ => None,
+        });
+        for (nth, id) in custom.enumerate() {
+            // The rows of a CSV have them in one order.
+            if self.ids.get(nth).is_some_and(|known| known == id) || self.known.contains(id) {
+                continue;
+            }
+            if self.ids.len() >= CUSTOM_FIELDS_MAX {
+                return Err(too_many_fields(line));
+            }
+            self.known.insert(id.to_owned());
+            self.ids.push(id.to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Tells misses apart without regard to case and outer blanks, as the tables do.
@@ -181,10 +201,10 @@ fn repeated(mut hashes: Vec<u64>) -> u64 {
     (all - hashes.len()) as u64
 }
 
-fn hash(state: &quality::RandomState, update: &TicketUpdate) -> u64 {
+fn hash(state: &quality::RandomState, asks: &Asks<'_>) -> u64 {
     let mut hasher = state.build_hasher();
-    update.ticket().hash(&mut hasher);
-    for (field, value) in update.changes().iter() {
+    asks.ticket().hash(&mut hasher);
+    for (field, value) in asks.iter() {
         field.hash(&mut hasher);
         match value {
             Value::Text(text) => (0, text).hash(&mut hasher),

@@ -19,7 +19,8 @@ use super::Journal;
 use super::fingerprint::{DIGEST_BYTES, FieldBits, FieldNumbers, Fingerprint, has_bit};
 use super::runs::{DeskId, Run};
 use crate::error::Error;
-use crate::ticket::TicketUpdate;
+use crate::input::Seen;
+use crate::mapping::Asks;
 
 /// What the rows of a new input ask for, noted in a temporary table as they are read.
 #[derive(Debug, Default)]
@@ -89,15 +90,16 @@ impl Journal {
         Ok(Asked::default())
     }
 
-    /// Notes what a valid row asks for.
-    pub fn note_asked(&mut self, asked: &mut Asked, row: u64, update: &TicketUpdate) -> Result<(), Error> {
+    /// Notes what a row asks for, if it is valid.
+    pub fn note_asked(&mut self, asked: &mut Asked, seen: Seen<'_>) -> Result<(), Error> {
+        let Some(update) = seen.result.ok().and_then(Asks::update) else { return Ok(()) };
         asked.bits.learn(update.changes());
         let Some(print) = Fingerprint::of(update.changes(), &asked.bits) else { return Ok(()) };
         let insert = |conn: &Connection| {
             conn.prepare_cached(
                 "INSERT INTO temp.asked (row, ticket, fields, digest) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![row, update.ticket().as_i64(), print.fields(), print.values()])
+            .execute(params![seen.record.number(), update.ticket().as_i64(), print.fields(), print.values()])
         };
         insert(&self.conn).map(drop).map_err(self.explain("write"))
     }

@@ -10,16 +10,60 @@ use serde_json::value::RawValue;
 
 use super::lookup::{Blank, Rules};
 use super::{Origin, Target, short};
+use crate::input::jsonl::Key;
 use crate::input::spoiled;
-use crate::ticket::{Changes, CustomField, CustomValue, Field, Priority, TicketId};
+use crate::ticket::{Changes, CustomField, CustomValue, Field, Priority, TicketId, Value};
 
-/// What is known of a row so far.
+/// So many custom fields of a row are compared with each other; more are sorted.
+const COMPARED_MAX: usize = 16;
+
+/// What is known of a row so far, borrowed from the row and the mapping wherever the text stands there as it is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct Draft<'a> {
     pub(super) ticket: Option<TicketId>,
-    changes: Changes,
+    priority: Option<Priority>,
+    /// In the order of [`Field::STANDARD`]; the priority stands in a place of its own.
+    texts: [Option<Cow<'a, str>>; Field::STANDARD.len()],
+    custom: Vec<Custom<'a>>,
     run: Option<u64>,
     row: Option<u64>,
+}
+
+/// A custom field's id and value.
+#[derive(Clone, Debug)]
+struct Custom<'a> {
+    id: Cow<'a, str>,
+    value: CustomText<'a>,
+}
+
+/// The value of a custom field, as [`CustomValue`] keeps it.
+#[derive(Clone, Debug)]
+enum CustomText<'a> {
+    Text(Cow<'a, str>),
+    Json(Cow<'a, RawValue>),
+}
+
+impl CustomText<'_> {
+    fn borrow(&self) -> CustomText<'_> {
+        match self {
+            Self::Text(text) => CustomText::Text(Cow::Borrowed(text)),
+            Self::Json(json) => CustomText::Json(Cow::Borrowed(json)),
+        }
+    }
+
+    fn to_value(&self) -> CustomValue {
+        match self {
+            Self::Text(text) => CustomValue::Text(text.as_ref().to_owned()),
+            Self::Json(json) => CustomValue::Json(json.as_ref().to_owned()),
+        }
+    }
+
+    fn into_owned(self) -> CustomText<'static> {
+        match self {
+            Self::Text(text) => CustomText::Text(Cow::Owned(text.into_owned())),
+            Self::Json(json) => CustomText::Json(Cow::Owned(json.into_owned())),
+        }
+    }
 }
 
 /// One element of `custom_fields`; typed, so that a key that is missing, unknown or there twice is refused.
@@ -32,48 +76,112 @@ struct Element<'a> {
     value: &'a RawValue,
 }
 
-impl Draft {
-    pub(super) const fn changes(&self) -> &Changes {
-        &self.changes
+impl<'a> Draft<'a> {
+    /// Begins with what another one has, which is not copied.
+    pub(super) fn from_base(base: &'a Draft<'a>) -> Self {
+        let Draft { ticket, priority, texts, custom, run, row } = base;
+        let custom = custom.iter().map(|field| Custom { id: Cow::Borrowed(&field.id), value: field.value.borrow() });
+        Self {
+            ticket: *ticket,
+            priority: *priority,
+            texts: texts.each_ref().map(|text| text.as_deref().map(Cow::Borrowed)),
+            custom: custom.collect(),
+            run: *run,
+            row: *row,
+        }
     }
 
-    pub(super) fn into_changes(self) -> Changes {
-        self.changes
+    /// Each field that is set, as [`Changes::iter`] gives them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Field<'_>, Value<'_>)> {
+        let texts = Field::STANDARD.into_iter().zip(&self.texts);
+        let standard = texts.filter_map(|(field, text)| {
+            let text = match field {
+                Field::Priority => self.priority?.as_str(),
+                _ => text.as_deref()?,
+            };
+            Some((field, Value::Text(text)))
+        });
+        let custom = self.custom.iter().map(|field| {
+            let value = match &field.value {
+                CustomText::Text(text) => Value::Text(text),
+                CustomText::Json(json) => Value::Json(json.get()),
+            };
+            (Field::Custom(&field.id), value)
+        });
+        standard.chain(custom)
+    }
+
+    /// Whether no field is set.
+    pub(super) fn is_empty(&self) -> bool {
+        self.priority.is_none() && self.custom.is_empty() && self.texts.iter().all(Option::is_none)
+    }
+
+    /// The same as a ticket's changes, which borrow nothing.
+    pub(super) fn changes(&self) -> Changes {
+        let [email, name, phone, subject, description, staff, _, inbox] =
+            self.texts.each_ref().map(|text| text.as_deref().map(str::to_owned));
+        let custom = self.custom.iter();
+        let custom_fields =
+            custom.map(|Custom { id, value }| CustomField { id: id.as_ref().to_owned(), value: value.to_value() });
+        Changes {
+            email,
+            name,
+            phone,
+            subject,
+            description,
+            staff,
+            priority: self.priority,
+            inbox,
+            custom_fields: custom_fields.collect(),
+        }
     }
 
     /// Puts the text of a cell or a JSON string in. Blank text leaves the field alone, unless the rules say otherwise.
-    pub(super) fn put_text(&mut self, target: &Target, text: &str, rules: &Rules) -> Result<(), String> {
+    pub(super) fn put_text(
+        &mut self,
+        target: Cow<'a, Target>,
+        text: Cow<'a, str>,
+        rules: &'a Rules,
+    ) -> Result<(), String> {
         if text.contains('\0') {
             return Err("the text holds a NUL character; take it out".to_owned());
         }
-        let trimmed = trim(text);
+        self.put_clean(target, text, rules)
+    }
+
+    /// As [`Draft::put_text`], a text that is known to hold no NUL.
+    pub(super) fn put_clean(
+        &mut self,
+        target: Cow<'a, Target>,
+        text: Cow<'a, str>,
+        rules: &'a Rules,
+    ) -> Result<(), String> {
         if *target == Target::Ticket {
-            self.ticket = Some(parse_short(trimmed, TicketId::parse)?);
+            self.ticket = Some(parse_short(trim(&text), TicketId::parse)?);
             return Ok(());
         }
-        if trimmed.is_empty() {
+        if trim(&text).is_empty() {
             return self.put_blank(target, rules);
         }
-        let text = rules.read(target, text)?;
-        let trimmed = trim(text);
-        match target {
+        let text = rules.read(&target, text)?;
+        match &*target {
             // Ticket ids were dealt with above.
             Target::Ticket => {}
-            Target::Standard(field) => self.put_standard(*field, text, trimmed)?,
-            Target::CustomFields => self.put_elements(trimmed, rules)?,
-            Target::Custom(id) => self.put_custom(id, CustomValue::Text(text.to_owned())),
+            Target::Standard(field) => self.put_standard(*field, text)?,
+            Target::CustomFields => self.put_elements(text, rules)?,
+            Target::Custom(_) => self.put_custom(target, CustomText::Text(text)),
         }
         Ok(())
     }
 
-    fn put_blank(&mut self, target: &Target, rules: &Rules) -> Result<(), String> {
-        match (rules.blank(target), target) {
-            (Some(Blank::Error), _) => {
+    fn put_blank(&mut self, target: Cow<'a, Target>, rules: &Rules) -> Result<(), String> {
+        match (rules.blank(&target), &*target) {
+            (Some(Blank::Error), target) => {
                 Err(format!("{target} is blank, which --blank {target}=error refuses; fill it in"))
             }
-            (Some(Blank::Clear), Target::Standard(field)) => self.put_standard(*field, "", ""),
-            (Some(Blank::Clear), Target::Custom(id)) => {
-                self.put_custom(id, CustomValue::Text(String::new()));
+            (Some(Blank::Clear), Target::Standard(field)) => self.put_standard(*field, Cow::Borrowed("")),
+            (Some(Blank::Clear), Target::Custom(_)) => {
+                self.put_custom(target, CustomText::Text(Cow::Borrowed("")));
                 Ok(())
             }
             // Clearing the last two is refused where it is typed.
@@ -81,18 +189,17 @@ impl Draft {
         }
     }
 
-    fn put_standard(&mut self, field: Field<'static>, text: &str, trimmed: &str) -> Result<(), String> {
-        let changes = &mut self.changes;
-        match field {
-            Field::Email => changes.email = Some(trimmed.to_owned()),
-            Field::Name => changes.name = Some(text.to_owned()),
-            Field::Phone => changes.phone = Some(text.to_owned()),
-            Field::Subject => changes.subject = Some(text.to_owned()),
-            Field::Description => changes.description = Some(text.to_owned()),
-            Field::Staff => changes.staff = Some(trimmed.to_owned()),
-            Field::Priority => changes.priority = Some(parse_short(trimmed, Priority::parse)?),
-            Field::Inbox => changes.inbox = Some(trimmed.to_owned()),
-            Field::Custom(id) => self.put_custom(id, CustomValue::Text(text.to_owned())),
+    fn put_standard(&mut self, field: Field<'static>, text: Cow<'a, str>) -> Result<(), String> {
+        let text = match field {
+            Field::Priority => {
+                self.priority = Some(parse_short(trim(&text), Priority::parse)?);
+                return Ok(());
+            }
+            Field::Email | Field::Staff | Field::Inbox => trimmed(text),
+            _ => text,
+        };
+        if let Some(place) = field.standard_index().and_then(|index| self.texts.get_mut(index)) {
+            *place = Some(text);
         }
         Ok(())
     }
@@ -100,9 +207,9 @@ impl Draft {
     /// Puts a JSON value in. `null` is a blank cell.
     pub(super) fn put_json(
         &mut self,
-        target: &Target,
-        value: &RawValue,
-        rules: &Rules,
+        target: Cow<'a, Target>,
+        value: &'a RawValue,
+        rules: &'a Rules,
     ) -> Result<(), String> {
         let json = value.get();
         if json == "null" {
@@ -110,26 +217,42 @@ impl Draft {
         }
         if json.starts_with('"') {
             let text = string(json)?;
-            return spoiled::complaint(&text).map_or_else(|| self.put_text(target, &text, rules), Err);
+            return spoiled::complaint(&text).map_or_else(|| self.put_text(target, text, rules), Err);
         }
-        if is_number(json) && rules.table(target).is_some() {
-            return self.put_text(target, json, rules);
+        if is_number(json) && rules.table(&target).is_some() {
+            return self.put_text(target, Cow::Borrowed(json), rules);
         }
-        match target {
-            Target::Custom(id) => {
-                self.put_custom(id, CustomValue::Json(value.to_owned()));
+        match &*target {
+            Target::Custom(_) => {
+                self.put_custom(target, CustomText::Json(Cow::Borrowed(value)));
                 Ok(())
             }
-            Target::CustomFields => self.put_elements(json, rules),
-            Target::Ticket | Target::Standard(_) if is_number(json) => self.put_text(target, json, rules),
+            Target::CustomFields => self.put_elements(Cow::Borrowed(json), rules),
+            Target::Ticket | Target::Standard(_) if is_number(json) => {
+                self.put_text(target, Cow::Borrowed(json), rules)
+            }
             Target::Ticket => Err(format!("a ticket id is a number, not {}; write digits", kind(json))),
             Target::Standard(_) => Err(format!("the value is {}; write text in quotes", kind(json))),
         }
     }
 
     /// `custom_fields` as a whole. A blank value leaves that field alone, as a blank cell does.
-    fn put_elements(&mut self, json: &str, rules: &Rules) -> Result<(), String> {
-        let elements = elements(json).ok_or_else(|| {
+    fn put_elements(&mut self, json: Cow<'a, str>, rules: &'a Rules) -> Result<(), String> {
+        let json = match json {
+            Cow::Borrowed(json) => json,
+            Cow::Owned(json) => {
+                // Nothing can be borrowed from a text that ends here.
+                let mut draft = Draft::default();
+                draft.put_elements(Cow::Borrowed(&json), rules)?;
+                let fields = draft.custom.into_iter();
+                self.custom.extend(fields.map(|Custom { id, value }| Custom {
+                    id: Cow::Owned(id.into_owned()),
+                    value: value.into_owned(),
+                }));
+                return Ok(());
+            }
+        };
+        let elements = elements(trim(json)).ok_or_else(|| {
             "the value is not a JSON array of custom fields; \
              write it like [{\"id\":\"CF007-07\",\"value\":\"Micro\"}]"
                 .to_owned()
@@ -139,13 +262,19 @@ impl Draft {
             if id.is_empty() || id.contains('\0') {
                 return Err("a custom field has no proper id; write the one that the desk lists".to_owned());
             }
-            self.put_json(&Target::Custom(id.to_owned()), value, rules)?;
+            self.put_json(Cow::Owned(Target::Custom(id.to_owned())), value, rules)?;
         }
         Ok(())
     }
 
-    fn put_custom(&mut self, id: &str, value: CustomValue) {
-        self.changes.custom_fields.push(CustomField { id: id.to_owned(), value });
+    /// The target is a custom field.
+    fn put_custom(&mut self, target: Cow<'a, Target>, value: CustomText<'a>) {
+        let id = match target {
+            Cow::Borrowed(Target::Custom(id)) => Cow::Borrowed(id.as_str()),
+            Cow::Owned(Target::Custom(id)) => Cow::Owned(id),
+            Cow::Borrowed(_) | Cow::Owned(_) => return,
+        };
+        self.custom.push(Custom { id, value });
     }
 
     /// Puts `_deskload_run` in, as text or as a JSON number.
@@ -173,13 +302,14 @@ impl Draft {
 
     /// The custom field that is set more than once, if any.
     pub(super) fn repeated_custom(&self) -> Option<&str> {
-        let fields = &self.changes.custom_fields;
-        if fields.len() < 2 {
+        let fields = &self.custom;
+        let mut pairs = fields.iter().enumerate().flat_map(|(at, one)| fields.iter().skip(at + 1).map(move |other| (one, other)));
+        if fields.len() <= COMPARED_MAX && !pairs.any(|(one, other)| one.id.eq_ignore_ascii_case(&other.id)) {
             return None;
         }
         // Sorted, because a record of a MiB has room for many.
         let mut ids: Vec<(String, &str)> =
-            fields.iter().map(|field| (field.id.to_ascii_lowercase(), field.id.as_str())).collect();
+            fields.iter().map(|field| (field.id.to_ascii_lowercase(), field.id.as_ref())).collect();
         ids.sort_unstable();
         ids.windows(2).find_map(|pair| match pair {
             [(one, _), (other, id)] if one == other => Some(*id),
@@ -212,9 +342,19 @@ fn provenance(text: &str) -> Result<Option<u64>, String> {
     })
 }
 
+/// As [`trim`], of a text that may be owned.
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) if trim(&text).len() < text.len() => Cow::Owned(trim(&text).to_owned()),
+        owned @ Cow::Owned(_) => owned,
+    }
+}
+
 /// A JSON string's text.
-pub(super) fn string(json: &str) -> Result<String, String> {
+pub(super) fn string(json: &str) -> Result<Cow<'_, str>, String> {
     serde_json::from_str(json)
+        .map(|Key(text)| text)
         .map_err(|_| "the text holds half of a Unicode pair (\\uD800 to \\uDFFF); write it whole".to_owned())
 }
 

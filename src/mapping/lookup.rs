@@ -3,6 +3,7 @@
 //! Both are part of the mapping and kept with the run, so that it goes on as it was started, whatever has become of the
 //! table since. A word that is not there, or stands for several ids, is never guessed: its row is invalid.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,9 @@ pub fn parse_lookup_field(name: &str) -> Result<Target, String> {
     }
 }
 
+/// Of what is typed: no table, no meaning of blanks.
+pub(super) static NO_RULES: Rules = Rules { lookup: BTreeMap::new(), blank: BTreeMap::new() };
+
 /// What is done with a field's text before it is the field's value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
@@ -140,12 +144,12 @@ impl Rules {
     }
 
     /// The text that counts.
-    pub(super) fn read<'a>(&'a self, target: &Target, text: &'a str) -> Result<&'a str, String> {
+    pub(super) fn read<'a>(&'a self, target: &Target, text: Cow<'a, str>) -> Result<Cow<'a, str>, String> {
         let Some(table) = self.table(target) else { return Ok(text) };
-        table.find(text).map_err(|why| {
+        table.find(&text).map(Cow::Borrowed).map_err(|why| {
             format!(
                 "\"{}\" {why} in lookup.{target}; mend the cell, or the table in the profile",
-                short(text)
+                short(&text)
             )
         })
     }

@@ -20,13 +20,14 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
 use csv::ByteRecord;
 use draft::Draft;
-use lookup::Rules;
+use lookup::{NO_RULES, Rules};
 pub use lookup::{Blank, Lookup, Miss};
 use serde_json::value::RawValue;
 pub use spec::{MappingSpec, parse_map, parse_set};
@@ -37,7 +38,7 @@ use crate::input::jsonl::Object;
 use crate::input::spoiled;
 use crate::input::{Body, Header, Record};
 use crate::text::clean_to;
-use crate::ticket::TicketUpdate;
+use crate::ticket::{Field, TicketId, TicketUpdate, Value};
 
 /// How much of a cell a message quotes, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
@@ -58,6 +59,33 @@ pub struct Mapped {
     pub update: TicketUpdate,
     /// Where the row was before, if it comes from a result file.
     pub origin: Option<Origin>,
+}
+
+/// What a row asks for, borrowed from the row: a first pass looks at every one and sends none, so it copies no text.
+#[derive(Debug)]
+pub struct Asks<'a> {
+    ticket: TicketId,
+    /// It sets a field at least.
+    fields: Draft<'a>,
+}
+
+impl Asks<'_> {
+    /// Which ticket.
+    #[must_use]
+    pub const fn ticket(&self) -> TicketId {
+        self.ticket
+    }
+
+    /// Each field that is set, in the order of [`Changes::iter`](crate::ticket::Changes::iter).
+    pub fn iter(&self) -> impl Iterator<Item = (Field<'_>, Value<'_>)> {
+        self.fields.iter()
+    }
+
+    /// The update itself, to be kept.
+    #[must_use]
+    pub fn update(&self) -> Option<TicketUpdate> {
+        TicketUpdate::new(self.ticket, self.fields.changes())
+    }
 }
 
 /// Why a row gives no update.
@@ -112,7 +140,7 @@ pub struct Mapping {
     /// What each column of a CSV means, with its name; empty for JSONL.
     columns: Vec<(Use, String)>,
     /// What `--set` gives every row.
-    base: Draft,
+    base: Draft<'static>,
     /// What is done with texts and blanks.
     rules: Rules,
     /// Whether the input is a spreadsheet.
@@ -125,8 +153,9 @@ impl Mapping {
         let names = Names::new(spec)?;
         let mut base = Draft::default();
         for (target, value) in &spec.set {
-            let put =
-                spec::check_set(target, value).and_then(|()| base.put_text(target, value, &Rules::default()));
+            let put = spec::check_set(target, value).and_then(|()| {
+                base.put_text(Cow::Owned(target.clone()), Cow::Owned(value.clone()), &NO_RULES)
+            });
             put.map_err(|trouble| Error::Usage(format!("--set {trouble}")))?;
         }
         if let Some(id) = base.repeated_custom() {
@@ -140,14 +169,27 @@ impl Mapping {
         Ok(Self { names, columns, base, rules, is_sheet: header.is_some_and(Header::is_sheet) })
     }
 
-    /// What a row asks for.
+    /// What a row asks for, to be kept.
     pub fn update(&self, record: &Record) -> Result<Mapped, Complaint> {
+        let draft = self.draft(record)?;
+        finish(&draft).map_err(|what| row_trouble(record, what))
+    }
+
+    /// What a row asks for, to be looked at. It complains exactly where [`Mapping::update`] does.
+    pub fn asks<'a>(&'a self, record: &'a Record) -> Result<Asks<'a>, Complaint> {
+        let fields = self.draft(record)?;
+        match whole(&fields) {
+            Ok(ticket) => Ok(Asks { ticket, fields }),
+            Err(what) => Err(row_trouble(record, what)),
+        }
+    }
+
+    fn draft<'a>(&'a self, record: &'a Record) -> Result<Draft<'a>, Complaint> {
         let line = record.line();
-        let draft = match record.body() {
-            Body::Csv(cells) => self.cells(line, cells)?,
-            Body::Jsonl(text) => self.members(line, text)?,
-        };
-        finish(draft).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))
+        match record.body() {
+            Body::Csv(cells) => self.cells(line, cells),
+            Body::Jsonl(text) => self.members(line, text),
+        }
     }
 
     /// The texts of a row that no table resolves. For rows that are invalid: it reads the row again.
@@ -177,7 +219,7 @@ impl Mapping {
         }
     }
 
-    fn cells(&self, line: u64, cells: &ByteRecord) -> Result<Draft, Complaint> {
+    fn cells<'a>(&'a self, line: u64, cells: &'a ByteRecord) -> Result<Draft<'a>, Complaint> {
         if cells.len() != self.columns.len() {
             let what = if self.is_sheet {
                 // Rows that are too short were filled up.
@@ -190,11 +232,11 @@ impl Mapping {
             };
             return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
-        let mut draft = self.base.clone();
+        let mut draft = Draft::from_base(&self.base);
         // Looked at once for the whole record; where a cell is bad, each is looked at by itself.
-        let whole = str::from_utf8(cells.as_slice()).ok();
+        let clean = str::from_utf8(cells.as_slice()).ok().filter(|text| !text.contains('\0'));
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
-            let text = whole.and_then(|whole| whole.get(cells.range(index)?));
+            let text = clean.and_then(|clean| clean.get(cells.range(index)?));
             put_cell(&mut draft, meaning, text.ok_or(cell), &self.rules).map_err(|what| {
                 let at = if self.is_sheet { At::Cell } else { At::Column };
                 Complaint::Row(Trouble { line, at: at(index + 1, short(name)), what })
@@ -203,7 +245,7 @@ impl Mapping {
         Ok(draft)
     }
 
-    fn members(&self, line: u64, text: &[u8]) -> Result<Draft, Complaint> {
+    fn members<'a>(&'a self, line: u64, text: &'a [u8]) -> Result<Draft<'a>, Complaint> {
         let object =
             Object::parse(text).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))?;
         // The keys first: one that means nothing spoils the input, whatever else the row holds.
@@ -219,20 +261,24 @@ impl Mapping {
         if let Some((key, what)) = self.names.clash(&used) {
             return Err(complain(key, what));
         }
-        let mut draft = self.base.clone();
+        let mut draft = Draft::from_base(&self.base);
         for (meaning, key, value) in used {
-            put_member(&mut draft, &meaning, value, &self.rules).map_err(|what| complain(key, what))?;
+            put_member(&mut draft, meaning, value, &self.rules).map_err(|what| complain(key, what))?;
         }
         Ok(draft)
     }
 }
 
-/// Puts a cell in: its text, or its bytes where it is not known whether they are text.
-fn put_cell(
-    draft: &mut Draft,
-    meaning: &Use,
-    cell: Result<&str, &[u8]>,
-    rules: &Rules,
+fn row_trouble(record: &Record, what: String) -> Complaint {
+    Complaint::Row(Trouble { line: record.line(), at: At::Row, what })
+}
+
+/// Puts a cell in: its text, which holds no NUL, or its bytes where that is not known.
+fn put_cell<'a>(
+    draft: &mut Draft<'a>,
+    meaning: &'a Use,
+    cell: Result<&'a str, &'a [u8]>,
+    rules: &'a Rules,
 ) -> Result<(), String> {
     if *meaning == Use::Ignored {
         return Ok(());
@@ -250,32 +296,44 @@ fn put_cell(
         Use::Row => draft.put_row(text),
         Use::Field(target) => match spoiled::complaint(text) {
             Some(what) => Err(what),
-            None => draft.put_text(target, text, rules),
+            None if cell.is_ok() => draft.put_clean(Cow::Borrowed(target), Cow::Borrowed(text), rules),
+            None => draft.put_text(Cow::Borrowed(target), Cow::Borrowed(text), rules),
         },
     }
 }
 
-fn put_member(draft: &mut Draft, meaning: &Use, value: &RawValue, rules: &Rules) -> Result<(), String> {
+fn put_member<'a>(
+    draft: &mut Draft<'a>,
+    meaning: Use,
+    value: &'a RawValue,
+    rules: &'a Rules,
+) -> Result<(), String> {
     let json = value.get();
     let provenance = |json: &str| if json == "null" { String::new() } else { json.replace('"', "") };
     match meaning {
         Use::Ignored => Ok(()),
         Use::Run => draft.put_run(&provenance(json)),
         Use::Row => draft.put_row(&provenance(json)),
-        Use::Field(target) => draft.put_json(target, value, rules),
+        Use::Field(target) => draft.put_json(Cow::Owned(target), value, rules),
     }
 }
 
-fn finish(draft: Draft) -> Result<Mapped, String> {
+/// The ticket of a row that can be sent, or why it cannot be.
+fn whole(draft: &Draft<'_>) -> Result<TicketId, String> {
     if let Some(id) = draft.repeated_custom() {
         return Err(format!("the custom field {} is given twice; leave one out", short(id)));
     }
-    let origin = draft.origin()?;
+    draft.origin()?;
     let ticket = draft.ticket.ok_or("the row has no ticket_id; every row needs one")?;
-    let update = TicketUpdate::new(ticket, draft.into_changes())
-        .ok_or("the row changes nothing, every field is blank; fill one in, or take the row out")?;
-    Ok(Mapped { update, origin })
+    if draft.is_empty() { Err(NOTHING.to_owned()) } else { Ok(ticket) }
 }
+
+fn finish(draft: &Draft<'_>) -> Result<Mapped, String> {
+    let update = TicketUpdate::new(whole(draft)?, draft.changes()).ok_or(NOTHING)?;
+    Ok(Mapped { update, origin: draft.origin()? })
+}
+
+const NOTHING: &str = "the row changes nothing, every field is blank; fill one in, or take the row out";
 
 /// A spreadsheet's name of a column, from 1: A to Z, AA and so on.
 pub(crate) fn letters(mut column: usize) -> String {

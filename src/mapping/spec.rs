@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
-use super::lookup::{Blank, Lookup, Rules, parse_blank};
+use super::lookup::{Blank, Lookup, NO_RULES, parse_blank};
 use super::{Target, short};
 use crate::text::closest;
 
@@ -190,8 +190,10 @@ pub(crate) fn check_set(target: &Target, value: &str) -> Result<(), String> {
         return Err("ticket_id cannot be set for every row; it comes from a column".to_owned());
     }
     let mut draft = Draft::default();
-    draft.put_text(target, value, &Rules::default()).map_err(|trouble| format!("{target}: {trouble}"))?;
-    if draft.changes().is_empty() {
+    draft
+        .put_text(Cow::Borrowed(target), Cow::Borrowed(value), &NO_RULES)
+        .map_err(|trouble| format!("{target}: {trouble}"))?;
+    if draft.is_empty() {
         return Err(format!(
             "{target}: a blank value would leave the field alone; give one, or leave this out"
         ));

@@ -182,8 +182,8 @@ impl Life {
         let compares = !before.is_empty() && self.plan.only_changed;
         let mut asked = compares.then(|| journal.begin_comparing()).transpose()?;
         let survey = survey(&mut records, &mapping, false, &mut |seen| {
-            if let (Some(asked), Ok(update)) = (&mut asked, seen.result) {
-                journal.note_asked(asked, seen.record.number(), update)?;
+            if let Some(asked) = &mut asked {
+                journal.note_asked(asked, seen)?;
             }
             journal.note(seen)
         })?;

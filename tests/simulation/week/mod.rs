@@ -183,8 +183,8 @@ impl Week {
         journal.begin_first_pass()?;
         let mut asked = night.only_changed.then(|| journal.begin_comparing()).transpose()?;
         let survey = survey(&mut records, &mapping, false, &mut |seen| {
-            if let (Some(asked), Ok(update)) = (&mut asked, seen.result) {
-                journal.note_asked(asked, seen.record.number(), update)?;
+            if let Some(asked) = &mut asked {
+                journal.note_asked(asked, seen)?;
             }
             journal.note(seen)
         })?;
