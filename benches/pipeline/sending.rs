@@ -71,7 +71,7 @@ pub(crate) fn drive(order: &Order<'_>) -> Result<Ran> {
 fn take_in(journal: &mut Journal, order: &Order<'_>) -> Result<Run> {
     let folder = spooled::make_folder(journal)?;
     let taken = spool::take(&mut fs::File::open(order.input)?, &folder)?;
-    let layout = Layout::choose(None, None, Some(order.input), taken.first, taken.bom);
+    let layout = Layout::choose(None, None, Some(order.input), taken.nature.first, taken.nature.bom);
     let mapping = MappingSpec::default();
     let survey = {
         let mut records = Records::open(taken.file.path(), &layout)?;

@@ -3,6 +3,7 @@
 //! | Module | Its one job |
 //! |---|---|
 //! | [`tally`] | how many rows set which field to what |
+//! | `values` | the values of one field, each with its count |
 //! | [`tickets`] | how many tickets, and which have several rows |
 //! | [`shapes`] | ids that look unlike the others |
 //! | [`mod@pointer`] | the line of an invalid row, with a mark under the cell |
@@ -19,6 +20,7 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 pub mod tickets;
+mod values;
 
 use pointer::{Pointed, Pointer};
 use tally::Tally;

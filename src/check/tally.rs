@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::shapes::{Kind, Shapes};
+use super::values::Values;
 use crate::ticket::{Field, Value};
 
 /// How many values of a field are told apart.
@@ -37,28 +38,25 @@ pub struct FieldTally {
     pub rows: u64,
     /// Rows whose values are not told apart.
     pub others: u64,
-    values: Map<Box<str>, Count>,
+    values: Values,
     /// Of ids alone, and only of those that are not told apart.
     shapes: Option<Shapes>,
 }
 
 impl FieldTally {
     fn new(kind: Option<Kind>) -> Self {
-        Self { rows: 0, others: 0, values: Map::default(), shapes: kind.map(Shapes::new) }
+        Self { rows: 0, others: 0, values: Values::default(), shapes: kind.map(Shapes::new) }
     }
 
     fn add(&mut self, value: Value<'_>, line: u64) {
         let (Value::Text(text) | Value::Json(text)) = value;
         self.rows += 1;
-        if let Some(count) = self.values.get_mut(text) {
-            count.rows += 1;
-        } else if self.values.len() < VALUES_MAX && text.len() <= VALUE_BYTES_MAX {
-            self.values.insert(text.into(), Count { rows: 1, first_line: line });
-        } else {
-            self.others += 1;
-            if let Some(shapes) = &mut self.shapes {
-                shapes.add(text, 1, line);
-            }
+        if text.len() <= VALUE_BYTES_MAX && self.values.count(text, line) {
+            return;
+        }
+        self.others += 1;
+        if let Some(shapes) = &mut self.shapes {
+            shapes.add(text, 1, line);
         }
     }
 
@@ -71,8 +69,7 @@ impl FieldTally {
     /// The values that were told apart, the most frequent first, then by where they stand.
     #[must_use]
     pub fn by_frequency(&self) -> Vec<(&str, Count)> {
-        let mut all: Vec<(&str, Count)> =
-            self.values.iter().map(|(value, count)| (value.as_ref(), *count)).collect();
+        let mut all: Vec<(&str, Count)> = self.values.iter().collect();
         all.sort_unstable_by(|(one, a), (other, b)| {
             b.rows.cmp(&a.rows).then(a.first_line.cmp(&b.first_line)).then(one.cmp(other))
         });
@@ -81,7 +78,7 @@ impl FieldTally {
 
     fn warnings(&mut self) -> Vec<String> {
         let Some(shapes) = &mut self.shapes else { return Vec::new() };
-        for (value, count) in &self.values {
+        for (value, count) in self.values.iter() {
             shapes.add(value, count.rows, count.first_line);
         }
         shapes.warnings()
@@ -94,6 +91,8 @@ pub struct Tally {
     standard: [FieldTally; Field::STANDARD.len()],
     custom: Vec<(String, u64, FieldTally)>,
     by_id: Map<String, usize>,
+    /// Where the custom field is that was last met.
+    last_custom: usize,
     /// Values of custom fields that are not told apart, because there are too many of them.
     pub left_out: u64,
 }
@@ -109,6 +108,7 @@ impl Default for Tally {
             standard: Field::STANDARD.map(|field| FieldTally::new(kind(field))),
             custom: Vec::new(),
             by_id: Map::default(),
+            last_custom: 0,
             left_out: 0,
         }
     }
@@ -117,29 +117,40 @@ impl Default for Tally {
 impl Tally {
     /// One more row, which begins on this line.
     pub fn add<'a>(&mut self, values: impl Iterator<Item = (Field<'a>, Value<'a>)>, line: u64) {
-        for (field, value) in values {
+        values.for_each(|(field, value)| {
             if let Some(tally) = self.of(field, line) {
                 tally.add(value, line);
             } else {
                 self.left_out += 1;
             }
-        }
+        });
     }
 
     fn of(&mut self, field: Field<'_>, line: u64) -> Option<&mut FieldTally> {
         let Field::Custom(id) = field else {
             return self.standard.get_mut(field.standard_index()?);
         };
-        let index = match self.by_id.get(id) {
-            Some(index) => *index,
+        // The rows of a CSV have them in one order.
+        let next = if self.last_custom + 1 < self.custom.len() { self.last_custom + 1 } else { 0 };
+        let index = match self.custom.get(next) {
+            Some((known, ..)) if known == id => next,
+            _ => self.place_of(id, line)?,
+        };
+        self.last_custom = index;
+        self.custom.get_mut(index).map(|(_, _, tally)| tally)
+    }
+
+    /// Where a custom field is, or will be from now on; `None`: there are too many.
+    fn place_of(&mut self, id: &str, line: u64) -> Option<usize> {
+        match self.by_id.get(id) {
+            Some(index) => Some(*index),
             None if self.custom.len() < CUSTOM_FIELDS_MAX => {
                 self.by_id.insert(id.to_owned(), self.custom.len());
                 self.custom.push((id.to_owned(), line, FieldTally::new(None)));
-                self.custom.len() - 1
+                Some(self.custom.len() - 1)
             }
-            None => return None,
-        };
-        self.custom.get_mut(index).map(|(_, _, tally)| tally)
+            None => None,
+        }
     }
 
     /// Each field that is set by some row, with its name.

@@ -1,7 +1,8 @@
 //! `deskload check FILE|-`, and `run --dry-run`: reads every row as a run would, sends nothing, journals nothing.
 //!
-//! It needs no token and no account. The copy of the input is in the folder of temporary files, for its owner alone,
-//! and removes itself. What it finds goes to standard output, what is wrong to standard error.
+//! It needs no token and no account. A file of plain UTF-8 is read where it is; of all else a copy is in the folder of
+//! temporary files, for its owner alone, and removes itself. What it finds goes to standard output, what is wrong to
+//! standard error.
 
 use serde::Serialize;
 
@@ -69,14 +70,14 @@ fn read(
     settings: &CheckSettings,
     shutdown: &Shutdown,
 ) -> Result<Checked, Error> {
-    let mut taken = source.take(input, &std::env::temp_dir(), shutdown)?;
-    let layout = input.layout(&mut taken, source.path())?;
-    for detected in &taken.detected {
+    let mut text = source.text(input, &std::env::temp_dir(), shutdown)?;
+    let layout = input.layout(&text.path, &mut text.nature, source.path())?;
+    for detected in &text.nature.detected {
         say(detected);
     }
-    let mut records = Records::open(taken.file.path(), &layout)?;
+    let mut records = Records::open(&text.path, &layout)?;
     let mapping = Mapping::resolve(&input.mapping, records.header())?;
-    let mut findings = Findings::new(Pointer::open(taken.file.path(), layout)?);
+    let mut findings = Findings::new(Pointer::open(&text.path, layout)?);
     let mut known = Known::find(input, settings)?;
     let survey = survey(&mut records, &mapping, false, &mut |seen| {
         if seen.record.number().is_multiple_of(LOOK_EVERY_ROWS) {

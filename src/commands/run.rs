@@ -224,8 +224,11 @@ impl Planner<'_> {
 
     /// Reads every row once, and opens a run for them.
     fn begin(&self, journal: &mut Journal, source: &Source, mut taken: Taken) -> Result<Plan, Error> {
-        let layout = self.input.layout(&mut taken, source.path()).map_err(|error| locate(error, source))?;
-        for detected in &taken.detected {
+        let layout = self
+            .input
+            .layout(taken.file.path(), &mut taken.nature, source.path())
+            .map_err(|error| locate(error, source))?;
+        for detected in &taken.nature.detected {
             say(detected);
         }
         let (survey, unchanged) =

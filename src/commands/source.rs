@@ -6,8 +6,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use crate::error::{Error, explained};
-use crate::input::spool::Taken;
+use crate::input::spool::{Nature, Taken};
 use crate::settings::InputSettings;
 use crate::shutdown::Shutdown;
 use crate::spooled;
@@ -61,6 +63,22 @@ impl Source {
         input.take(&mut self.open(shutdown)?, self.path(), folder)
     }
 
+    /// Its text, to be looked at and not to be kept: of a plain file the file itself, else a copy in `folder`.
+    pub(super) fn text(
+        &self,
+        input: &InputSettings,
+        folder: &Path,
+        shutdown: &Shutdown,
+    ) -> Result<Text, Error> {
+        if let Self::File { path, .. } = self
+            && let Some(nature) = input.plain(&mut self.open(shutdown)?, path)?
+        {
+            return Ok(Text { path: path.clone(), nature, _copy: None });
+        }
+        let Taken { file, nature, .. } = self.take(input, folder, shutdown)?;
+        Ok(Text { path: file.path().to_owned(), nature, _copy: Some(file) })
+    }
+
     /// Opens it; reading ends with an error once somebody asked to stop.
     pub(super) fn open<'a>(&self, shutdown: &'a Shutdown) -> Result<Box<dyn Read + 'a>, Error> {
         match self.path() {
@@ -71,6 +89,15 @@ impl Source {
             }
         }
     }
+}
+
+/// An input as UTF-8 text.
+pub(super) struct Text {
+    /// Where it is to be read.
+    pub(super) path: PathBuf,
+    pub(super) nature: Nature,
+    /// Is removed when dropped.
+    _copy: Option<NamedTempFile>,
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

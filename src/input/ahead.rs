@@ -51,10 +51,10 @@ impl Batch {
 /// What is handed over: a batch, and what ended the reading behind its last record.
 type Filled = (Batch, Option<Result<(), Error>>);
 
-/// Shows every record that is left in `records` to `look`, whose error ends the reading.
+/// Shows every record that is left in `records` to `look`, some at a time; its error ends the reading.
 pub(super) fn each(
     records: &mut Records,
-    look: &mut dyn FnMut(&Record) -> Result<(), Error>,
+    look: &mut dyn FnMut(&[Record]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (to, filled) = sync_channel(BATCHES);
     let (back, empty) = sync_channel(BATCHES);
@@ -94,10 +94,10 @@ fn read(records: &mut Records, empty: &Receiver<Batch>, to: &SyncSender<Filled>)
 fn look_at(
     filled: &Receiver<Filled>,
     back: &SyncSender<Batch>,
-    look: &mut dyn FnMut(&Record) -> Result<(), Error>,
+    look: &mut dyn FnMut(&[Record]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     while let Ok((batch, end)) = filled.recv() {
-        batch.records.iter().take(batch.filled).try_for_each(&mut *look)?;
+        look(batch.records.get(..batch.filled).unwrap_or_default())?;
         if let Some(end) = end {
             return end;
         }

@@ -36,9 +36,7 @@ pub(super) fn lost_digits(number: f64) -> String {
 
 /// What is wrong with a cell that holds no value, and what to do; `None`: it holds one.
 pub(crate) fn complaint(cell: &str) -> Option<String> {
-    // Nearly always the first byte says it.
-    let plain = |first: &u8| first.is_ascii_graphic() && *first != b'#';
-    if cell.as_bytes().first().is_none_or(plain) || !cell.trim_start().starts_with('#') {
+    if !cell.trim_start().starts_with('#') {
         return None;
     }
     let cell = cell.trim();

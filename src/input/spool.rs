@@ -34,9 +34,16 @@ pub struct Taken {
     pub sha256: String,
     /// How many bytes came, a byte order mark included.
     pub bytes: u64,
-    /// Whether the input began with a byte order mark or was no UTF-8 text: files that go back get a mark then.
+    /// What they were.
+    pub nature: Nature,
+}
+
+/// What was found out about an input from its bytes.
+#[derive(Debug, Default)]
+pub struct Nature {
+    /// Whether it began with a byte order mark or was no UTF-8 text: files that go back get a mark then.
     pub bom: bool,
-    /// What was found out about the input that nobody had said, for a person.
+    /// What nobody had said, for a person.
     pub detected: Vec<String>,
     /// The first byte that is not blank, if any: it tells JSONL from CSV on standard input.
     pub first: Option<u8>,
@@ -80,13 +87,33 @@ pub fn take_as(source: &mut dyn Read, folder: &Path, kind: Kind<'_>) -> Result<T
             "failed to read the input: {error}; the system's log may say more"
         )));
     }
-    let (file, bom, first, mut detected) = copied?;
-    detected.extend(packing.word().map(|word| format!("packed with {word} (detected)")));
+    let (file, mut nature) = copied?;
+    nature.detected.extend(packing.word().map(|word| format!("packed with {word} (detected)")));
     let (sha256, bytes) = raw.finish()?;
-    Ok(Taken { file, sha256, bytes, bom, detected, first })
+    Ok(Taken { file, sha256, bytes, nature })
 }
 
-type Copied = (NamedTempFile, bool, Option<u8>, Vec<String>);
+/// What an input is whose copy would be the same to the byte, so that whoever only looks need not take one; `None`: it
+/// has to be copied.
+pub fn plain(source: &mut dyn Read, kind: Kind<'_>) -> Result<Option<Nature>, Error> {
+    let Kind::Text(encoding) = kind else { return Ok(None) };
+    let mut head = Vec::new();
+    fill(source, &mut head).map_err(|error| unreadable(&error))?;
+    if Packing::of(&head) != Packing::None {
+        return Ok(None);
+    }
+    kind::refuse_as_text(&head)?;
+    let chosen = decode::choose(&head, encoding);
+    let first = first(&head).filter(|_| chosen.mark == 0 && chosen.encoding.is_none());
+    Ok(first.map(|first| Nature { first: Some(first), ..Nature::default() }))
+}
+
+/// The first byte that is not blank.
+fn first(text: &[u8]) -> Option<u8> {
+    text.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+type Copied = (NamedTempFile, Nature);
 
 fn copy(
     bytes: &mut dyn Read,
@@ -102,14 +129,14 @@ fn copy(
     let chosen = decode::choose(&chunk, encoding);
     chunk.drain(..chosen.mark);
     let mut decoder = chosen.encoding.map(Decoder::new);
-    let (mut first, mut written, mut looked) = (None, 0, 0);
+    let (mut nature, mut written, mut looked) = (Nature::default(), 0, 0);
     loop {
         fill(bytes, &mut ahead).map_err(broken)?;
         let text = match &mut decoder {
             None => chunk.as_slice(),
             Some(decoder) => decoder.decode(&chunk, ahead.is_empty()).map_err(Error::Input)?.as_bytes(),
         };
-        first = first.or_else(|| text.iter().copied().find(|byte| !byte.is_ascii_whitespace()));
+        nature.first = nature.first.or_else(|| first(text));
         written += text.len() as u64;
         if packing != Packing::None && written - looked >= LOOK_EVERY_BYTES {
             looked = written;
@@ -122,8 +149,9 @@ fn copy(
         std::mem::swap(&mut chunk, &mut ahead);
     }
     let detected = chosen.surprising.map(|name| format!("encoding {name} (detected by its byte order mark)"));
-    let bom = chosen.mark > 0 || chosen.encoding.is_some();
-    Ok((file, bom, first, detected.into_iter().collect()))
+    nature.detected.extend(detected);
+    nature.bom = chosen.mark > 0 || chosen.encoding.is_some();
+    Ok((file, nature))
 }
 
 /// Copies a sheet of a workbook. Its parts lie anywhere in the file, so the file is copied first.
@@ -157,8 +185,8 @@ fn copy_sheet(
     drop(bytes);
     // Nothing is left to read; it is asked all the same, because that is where a signal shows.
     let mut check = || raw.read(&mut []).map(|_| ());
-    let (file, told) = sheet::convert(&workbook, folder, sheet, delimiter, &mut check)?;
-    Ok((file, true, None, told))
+    let (file, detected) = sheet::convert(&workbook, folder, sheet, delimiter, &mut check)?;
+    Ok((file, Nature { bom: true, detected, first: None }))
 }
 
 #[cfg(not(feature = "xlsx"))]

@@ -114,7 +114,7 @@ fn the_spool_is_the_input_without_its_byte_order_mark_and_private() {
     let taken = take(&mut Drip(b"\xEF\xBB\xBF \nticket_id\n1\n"), folder.path()).unwrap();
     assert_eq!(fs::read(taken.file.path()).unwrap(), b" \nticket_id\n1\n");
     assert_eq!(fs::metadata(taken.file.path()).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!((taken.bom, taken.bytes, taken.first), (true, 17, Some(b't')));
+    assert_eq!((taken.nature.bom, taken.bytes, taken.nature.first), (true, 17, Some(b't')));
     let again = digest(&mut Drip(b"\xEF\xBB\xBF \nticket_id\n1\n")).unwrap();
     assert_eq!(again, (taken.sha256, taken.bytes));
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -125,7 +125,7 @@ fn the_spool_is_the_input_without_its_byte_order_mark_and_private() {
 fn an_empty_input_and_one_of_many_chunks_are_spooled() {
     let folder = tempfile::tempdir().unwrap();
     let taken = take(&mut std::io::empty(), folder.path()).unwrap();
-    assert_eq!((taken.bytes, taken.bom, taken.first), (0, false, None));
+    assert_eq!((taken.bytes, taken.nature.bom, taken.nature.first), (0, false, None));
     let long = "x\n".repeat(300_000);
     let taken = take(&mut long.as_bytes(), folder.path()).unwrap();
     assert_eq!(fs::read(taken.file.path()).unwrap(), long.as_bytes());

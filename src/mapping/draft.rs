@@ -21,47 +21,72 @@ const COMPARED_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft<'a> {
     pub(super) ticket: Option<TicketId>,
-    priority: Option<Priority>,
-    /// In the order of [`Field::STANDARD`]; the priority stands in a place of its own.
-    texts: [Option<Cow<'a, str>>; Field::STANDARD.len()],
-    custom: Vec<Custom<'a>>,
+    /// In the order in which they were put in; none twice, save custom fields.
+    set: Vec<Set<'a>>,
+    /// How many of them are custom fields.
+    custom: usize,
     run: Option<u64>,
     row: Option<u64>,
 }
 
-/// A custom field's id and value.
+/// A field that is set.
 #[derive(Clone, Debug)]
-struct Custom<'a> {
-    id: Cow<'a, str>,
-    value: CustomText<'a>,
+struct Set<'a> {
+    name: Name<'a>,
+    value: Text<'a>,
 }
 
-/// The value of a custom field, as [`CustomValue`] keeps it.
 #[derive(Clone, Debug)]
-enum CustomText<'a> {
+enum Name<'a> {
+    Standard(Field<'static>),
+    Custom(Cow<'a, str>),
+}
+
+/// A [`Value`] that is owned where it has to be.
+#[derive(Clone, Debug)]
+enum Text<'a> {
     Text(Cow<'a, str>),
     Json(Cow<'a, RawValue>),
 }
 
-impl CustomText<'_> {
-    fn borrow(&self) -> CustomText<'_> {
-        match self {
-            Self::Text(text) => CustomText::Text(Cow::Borrowed(text)),
-            Self::Json(json) => CustomText::Json(Cow::Borrowed(json)),
+impl Set<'_> {
+    fn field(&self) -> Field<'_> {
+        match &self.name {
+            Name::Standard(field) => *field,
+            Name::Custom(id) => Field::Custom(id),
         }
     }
 
-    fn to_value(&self) -> CustomValue {
-        match self {
-            Self::Text(text) => CustomValue::Text(text.as_ref().to_owned()),
-            Self::Json(json) => CustomValue::Json(json.as_ref().to_owned()),
+    fn value(&self) -> Value<'_> {
+        match &self.value {
+            Text::Text(text) => Value::Text(text),
+            Text::Json(json) => Value::Json(json.get()),
         }
     }
 
-    fn into_owned(self) -> CustomText<'static> {
-        match self {
-            Self::Text(text) => CustomText::Text(Cow::Owned(text.into_owned())),
-            Self::Json(json) => CustomText::Json(Cow::Owned(json.into_owned())),
+    fn lent(&self) -> Set<'_> {
+        Set {
+            name: match &self.name {
+                Name::Standard(field) => Name::Standard(*field),
+                Name::Custom(id) => Name::Custom(Cow::Borrowed(id)),
+            },
+            value: match &self.value {
+                Text::Text(text) => Text::Text(Cow::Borrowed(text)),
+                Text::Json(json) => Text::Json(Cow::Borrowed(json)),
+            },
+        }
+    }
+
+    fn into_owned<'b>(self) -> Set<'b> {
+        Set {
+            name: match self.name {
+                Name::Standard(field) => Name::Standard(field),
+                Name::Custom(id) => Name::Custom(Cow::Owned(id.into_owned())),
+            },
+            value: match self.value {
+                Text::Text(text) => Text::Text(Cow::Owned(text.into_owned())),
+                Text::Json(json) => Text::Json(Cow::Owned(json.into_owned())),
+            },
         }
     }
 }
@@ -77,63 +102,59 @@ struct Element<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begins with what another one has, which is not copied.
-    pub(super) fn from_base(base: &'a Draft<'a>) -> Self {
-        let Draft { ticket, priority, texts, custom, run, row } = base;
-        let custom = custom.iter().map(|field| Custom { id: Cow::Borrowed(&field.id), value: field.value.borrow() });
-        Self {
-            ticket: *ticket,
-            priority: *priority,
-            texts: texts.each_ref().map(|text| text.as_deref().map(Cow::Borrowed)),
-            custom: custom.collect(),
-            run: *run,
-            row: *row,
-        }
+    /// Begins anew, with what another one has, which is not copied.
+    pub(super) fn begin(&mut self, base: &'a Draft<'a>) {
+        self.set.clear();
+        self.set.extend(base.set.iter().map(Set::lent));
+        (self.ticket, self.custom) = (base.ticket, base.custom);
+        (self.run, self.row) = (base.run, base.row);
     }
 
-    /// Each field that is set, as [`Changes::iter`] gives them.
+    /// Each field that is set, with its value.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Field<'_>, Value<'_>)> {
-        let texts = Field::STANDARD.into_iter().zip(&self.texts);
-        let standard = texts.filter_map(|(field, text)| {
-            let text = match field {
-                Field::Priority => self.priority?.as_str(),
-                _ => text.as_deref()?,
-            };
-            Some((field, Value::Text(text)))
-        });
-        let custom = self.custom.iter().map(|field| {
-            let value = match &field.value {
-                CustomText::Text(text) => Value::Text(text),
-                CustomText::Json(json) => Value::Json(json.get()),
-            };
-            (Field::Custom(&field.id), value)
-        });
-        standard.chain(custom)
+        self.set.iter().map(|set| (set.field(), set.value()))
+    }
+
+    /// Brings the fields into the order of [`Changes::iter`], for rows that have them in whatever order.
+    pub(super) fn sort(&mut self) {
+        self.set.sort_by_key(|set| set.field().standard_index().unwrap_or(usize::MAX));
+    }
+
+    /// How many of the fields are custom fields.
+    pub(super) const fn custom(&self) -> usize {
+        self.custom
     }
 
     /// Whether no field is set.
-    pub(super) fn is_empty(&self) -> bool {
-        self.priority.is_none() && self.custom.is_empty() && self.texts.iter().all(Option::is_none)
+    pub(super) const fn is_empty(&self) -> bool {
+        self.set.is_empty()
     }
 
     /// The same as a ticket's changes, which borrow nothing.
     pub(super) fn changes(&self) -> Changes {
-        let [email, name, phone, subject, description, staff, _, inbox] =
-            self.texts.each_ref().map(|text| text.as_deref().map(str::to_owned));
-        let custom = self.custom.iter();
-        let custom_fields =
-            custom.map(|Custom { id, value }| CustomField { id: id.as_ref().to_owned(), value: value.to_value() });
-        Changes {
-            email,
-            name,
-            phone,
-            subject,
-            description,
-            staff,
-            priority: self.priority,
-            inbox,
-            custom_fields: custom_fields.collect(),
+        let mut changes = Changes::default();
+        for (field, value) in self.iter() {
+            let (Value::Text(text) | Value::Json(text)) = value;
+            let text = || Some(text.to_owned());
+            match field {
+                Field::Email => changes.email = text(),
+                Field::Name => changes.name = text(),
+                Field::Phone => changes.phone = text(),
+                Field::Subject => changes.subject = text(),
+                Field::Description => changes.description = text(),
+                Field::Staff => changes.staff = text(),
+                Field::Priority => changes.priority = text().and_then(|text| Priority::parse(&text).ok()),
+                Field::Inbox => changes.inbox = text(),
+                Field::Custom(_) => {}
+            }
         }
+        let custom = self.set.iter().filter_map(|set| match (&set.name, &set.value) {
+            (Name::Standard(_), _) => None,
+            (Name::Custom(id), Text::Text(text)) => Some((id, CustomValue::Text(text.as_ref().to_owned()))),
+            (Name::Custom(id), Text::Json(json)) => Some((id, CustomValue::Json(json.as_ref().to_owned()))),
+        });
+        changes.custom_fields = custom.map(|(id, value)| CustomField { id: id.as_ref().to_owned(), value }).collect();
+        changes
     }
 
     /// Puts the text of a cell or a JSON string in. Blank text leaves the field alone, unless the rules say otherwise.
@@ -146,30 +167,29 @@ impl<'a> Draft<'a> {
         if text.contains('\0') {
             return Err("the text holds a NUL character; take it out".to_owned());
         }
-        self.put_clean(target, text, rules)
-    }
-
-    /// As [`Draft::put_text`], a text that is known to hold no NUL.
-    pub(super) fn put_clean(
-        &mut self,
-        target: Cow<'a, Target>,
-        text: Cow<'a, str>,
-        rules: &'a Rules,
-    ) -> Result<(), String> {
         if *target == Target::Ticket {
-            self.ticket = Some(parse_short(trim(&text), TicketId::parse)?);
-            return Ok(());
+            return self.put_value(target, text, rules);
         }
         if trim(&text).is_empty() {
             return self.put_blank(target, rules);
         }
         let text = rules.read(&target, text)?;
+        self.put_value(target, text, rules)
+    }
+
+    /// Puts in what [`Draft::put_text`] would after all: a text without NUL, not blank, that no rule changes.
+    #[inline]
+    pub(super) fn put_value(
+        &mut self,
+        target: Cow<'a, Target>,
+        text: Cow<'a, str>,
+        rules: &'a Rules,
+    ) -> Result<(), String> {
         match &*target {
-            // Ticket ids were dealt with above.
-            Target::Ticket => {}
+            Target::Ticket => self.ticket = Some(parse_short(trim(&text), TicketId::parse)?),
             Target::Standard(field) => self.put_standard(*field, text)?,
             Target::CustomFields => self.put_elements(text, rules)?,
-            Target::Custom(_) => self.put_custom(target, CustomText::Text(text)),
+            Target::Custom(_) => self.put_custom(target, Text::Text(text)),
         }
         Ok(())
     }
@@ -181,7 +201,7 @@ impl<'a> Draft<'a> {
             }
             (Some(Blank::Clear), Target::Standard(field)) => self.put_standard(*field, Cow::Borrowed("")),
             (Some(Blank::Clear), Target::Custom(_)) => {
-                self.put_custom(target, CustomText::Text(Cow::Borrowed("")));
+                self.put_custom(target, Text::Text(Cow::Borrowed("")));
                 Ok(())
             }
             // Clearing the last two is refused where it is typed.
@@ -189,18 +209,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    #[inline]
     fn put_standard(&mut self, field: Field<'static>, text: Cow<'a, str>) -> Result<(), String> {
         let text = match field {
             Field::Priority => {
-                self.priority = Some(parse_short(trim(&text), Priority::parse)?);
-                return Ok(());
+                Cow::Borrowed(parse_short(trim(&text), Priority::parse)?.as_str())
             }
             Field::Email | Field::Staff | Field::Inbox => trimmed(text),
             _ => text,
         };
-        if let Some(place) = field.standard_index().and_then(|index| self.texts.get_mut(index)) {
-            *place = Some(text);
-        }
+        self.set.push(Set { name: Name::Standard(field), value: Text::Text(text) });
         Ok(())
     }
 
@@ -224,7 +242,7 @@ impl<'a> Draft<'a> {
         }
         match &*target {
             Target::Custom(_) => {
-                self.put_custom(target, CustomText::Json(Cow::Borrowed(value)));
+                self.put_custom(target, Text::Json(Cow::Borrowed(value)));
                 Ok(())
             }
             Target::CustomFields => self.put_elements(Cow::Borrowed(json), rules),
@@ -244,11 +262,8 @@ impl<'a> Draft<'a> {
                 // Nothing can be borrowed from a text that ends here.
                 let mut draft = Draft::default();
                 draft.put_elements(Cow::Borrowed(&json), rules)?;
-                let fields = draft.custom.into_iter();
-                self.custom.extend(fields.map(|Custom { id, value }| Custom {
-                    id: Cow::Owned(id.into_owned()),
-                    value: value.into_owned(),
-                }));
+                self.custom += draft.custom;
+                self.set.extend(draft.set.into_iter().map(Set::into_owned));
                 return Ok(());
             }
         };
@@ -268,13 +283,15 @@ impl<'a> Draft<'a> {
     }
 
     /// The target is a custom field.
-    fn put_custom(&mut self, target: Cow<'a, Target>, value: CustomText<'a>) {
+    #[inline]
+    fn put_custom(&mut self, target: Cow<'a, Target>, value: Text<'a>) {
         let id = match target {
             Cow::Borrowed(Target::Custom(id)) => Cow::Borrowed(id.as_str()),
             Cow::Owned(Target::Custom(id)) => Cow::Owned(id),
             Cow::Borrowed(_) | Cow::Owned(_) => return,
         };
-        self.custom.push(Custom { id, value });
+        self.custom += 1;
+        self.set.push(Set { name: Name::Custom(id), value });
     }
 
     /// Puts `_deskload_run` in, as text or as a JSON number.
@@ -302,14 +319,19 @@ impl<'a> Draft<'a> {
 
     /// The custom field that is set more than once, if any.
     pub(super) fn repeated_custom(&self) -> Option<&str> {
-        let fields = &self.custom;
-        let mut pairs = fields.iter().enumerate().flat_map(|(at, one)| fields.iter().skip(at + 1).map(move |other| (one, other)));
-        if fields.len() <= COMPARED_MAX && !pairs.any(|(one, other)| one.id.eq_ignore_ascii_case(&other.id)) {
+        if self.custom < 2 {
+            return None;
+        }
+        let ids = self.set.iter().filter_map(|set| match &set.name {
+            Name::Custom(id) => Some(id.as_ref()),
+            Name::Standard(_) => None,
+        });
+        let mut pairs = ids.clone().enumerate().flat_map(|(at, one)| ids.clone().skip(at + 1).map(move |other| (one, other)));
+        if self.custom <= COMPARED_MAX && !pairs.any(|(one, other)| one.eq_ignore_ascii_case(other)) {
             return None;
         }
         // Sorted, because a record of a MiB has room for many.
-        let mut ids: Vec<(String, &str)> =
-            fields.iter().map(|field| (field.id.to_ascii_lowercase(), field.id.as_ref())).collect();
+        let mut ids: Vec<(String, &str)> = ids.map(|id| (id.to_ascii_lowercase(), id)).collect();
         ids.sort_unstable();
         ids.windows(2).find_map(|pair| match pair {
             [(one, _), (other, id)] if one == other => Some(*id),
@@ -327,9 +349,13 @@ fn elements(json: &str) -> Option<Vec<Element<'_>>> {
 
 /// As [`str::trim`], but quick where there is nothing to be taken off, which is nearly always.
 fn trim(text: &str) -> &str {
-    let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    if is_trimmed(text) { text } else { text.trim() }
+}
+
+/// Whether a text is seen at a glance not to be blank, nor to have blanks around it.
+pub(super) fn is_trimmed(text: &str) -> bool {
     let bytes = text.as_bytes();
-    if is_plain(bytes.first()) && is_plain(bytes.last()) { text } else { text.trim() }
+    bytes.first().is_some_and(u8::is_ascii_graphic) && bytes.last().is_some_and(u8::is_ascii_graphic)
 }
 
 fn provenance(text: &str) -> Result<Option<u64>, String> {

@@ -135,6 +135,11 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lookup.is_empty() && self.blank.is_empty()
+    }
+
     pub(super) fn table(&self, target: &Target) -> Option<&Lookup> {
         self.lookup.iter().find(|(known, _)| known.same_field(target)).map(|(_, table)| table)
     }

@@ -26,9 +26,10 @@ use std::fmt;
 use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
 use csv::ByteRecord;
-use draft::Draft;
+use draft::{Draft, is_trimmed};
 use lookup::{NO_RULES, Rules};
 pub use lookup::{Blank, Lookup, Miss};
+use memchr::memchr;
 use serde_json::value::RawValue;
 pub use spec::{MappingSpec, parse_map, parse_set};
 pub use target::Target;
@@ -62,23 +63,33 @@ pub struct Mapped {
 }
 
 /// What a row asks for, borrowed from the row: a first pass looks at every one and sends none, so it copies no text.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Asks<'a> {
     ticket: TicketId,
     /// It sets a field at least.
-    fields: Draft<'a>,
+    fields: &'a Draft<'a>,
 }
 
-impl Asks<'_> {
+/// Where rows are read into, one after the other.
+#[derive(Debug, Default)]
+pub struct Room<'a>(Draft<'a>);
+
+impl<'a> Asks<'a> {
     /// Which ticket.
     #[must_use]
     pub const fn ticket(&self) -> TicketId {
         self.ticket
     }
 
-    /// Each field that is set, in the order of [`Changes::iter`](crate::ticket::Changes::iter).
-    pub fn iter(&self) -> impl Iterator<Item = (Field<'_>, Value<'_>)> {
+    /// Each field that is set: of a CSV in the order of the columns, else in that of [`Field::STANDARD`], custom ones last.
+    pub fn iter(&self) -> impl Iterator<Item = (Field<'a>, Value<'a>)> + use<'a> {
         self.fields.iter()
+    }
+
+    /// How many of these are custom fields.
+    #[must_use]
+    pub const fn custom(&self) -> usize {
+        self.fields.custom()
     }
 
     /// The update itself, to be kept.
@@ -171,24 +182,26 @@ impl Mapping {
 
     /// What a row asks for, to be kept.
     pub fn update(&self, record: &Record) -> Result<Mapped, Complaint> {
-        let draft = self.draft(record)?;
+        let mut draft = Draft::default();
+        self.put(&mut draft, record)?;
         finish(&draft).map_err(|what| row_trouble(record, what))
     }
 
     /// What a row asks for, to be looked at. It complains exactly where [`Mapping::update`] does.
-    pub fn asks<'a>(&'a self, record: &'a Record) -> Result<Asks<'a>, Complaint> {
-        let fields = self.draft(record)?;
-        match whole(&fields) {
-            Ok(ticket) => Ok(Asks { ticket, fields }),
+    pub fn asks<'a, 'r>(&'a self, record: &'a Record, room: &'r mut Room<'a>) -> Result<Asks<'r>, Complaint> {
+        self.put(&mut room.0, record)?;
+        match whole(&room.0) {
+            Ok(ticket) => Ok(Asks { ticket, fields: &room.0 }),
             Err(what) => Err(row_trouble(record, what)),
         }
     }
 
-    fn draft<'a>(&'a self, record: &'a Record) -> Result<Draft<'a>, Complaint> {
+    fn put<'a>(&'a self, draft: &mut Draft<'a>, record: &'a Record) -> Result<(), Complaint> {
+        draft.begin(&self.base);
         let line = record.line();
         match record.body() {
-            Body::Csv(cells) => self.cells(line, cells),
-            Body::Jsonl(text) => self.members(line, text),
+            Body::Csv(cells) => self.put_cells(draft, line, cells),
+            Body::Jsonl(text) => self.put_members(draft, line, text),
         }
     }
 
@@ -219,7 +232,7 @@ impl Mapping {
         }
     }
 
-    fn cells<'a>(&'a self, line: u64, cells: &'a ByteRecord) -> Result<Draft<'a>, Complaint> {
+    fn put_cells<'a>(&'a self, draft: &mut Draft<'a>, line: u64, cells: &'a ByteRecord) -> Result<(), Complaint> {
         if cells.len() != self.columns.len() {
             let what = if self.is_sheet {
                 // Rows that are too short were filled up.
@@ -232,20 +245,31 @@ impl Mapping {
             };
             return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
-        let mut draft = Draft::from_base(&self.base);
         // Looked at once for the whole record; where a cell is bad, each is looked at by itself.
-        let clean = str::from_utf8(cells.as_slice()).ok().filter(|text| !text.contains('\0'));
+        let clean = str::from_utf8(cells.as_slice()).ok().filter(|text| memchr(0, text.as_bytes()).is_none());
+        let is_plain = self.rules.is_empty();
+        let mut rest = clean.unwrap_or_default();
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
-            let text = clean.and_then(|clean| clean.get(cells.range(index)?));
-            put_cell(&mut draft, meaning, text.ok_or(cell), &self.rules).map_err(|what| {
+            // A character that two cells share is none: what follows it is looked at by itself, too.
+            let (text, after) = rest.split_at_checked(cell.len()).unwrap_or_default();
+            rest = after;
+            if let (Use::Field(target), true) = (meaning, is_plain)
+                && is_trimmed(text)
+                && !text.starts_with('#')
+            {
+                draft.put_value(Cow::Borrowed(target), Cow::Borrowed(text), &self.rules)
+            } else {
+                put_cell(draft, meaning, cell, &self.rules)
+            }
+            .map_err(|what| {
                 let at = if self.is_sheet { At::Cell } else { At::Column };
                 Complaint::Row(Trouble { line, at: at(index + 1, short(name)), what })
             })?;
         }
-        Ok(draft)
+        Ok(())
     }
 
-    fn members<'a>(&'a self, line: u64, text: &'a [u8]) -> Result<Draft<'a>, Complaint> {
+    fn put_members<'a>(&'a self, draft: &mut Draft<'a>, line: u64, text: &'a [u8]) -> Result<(), Complaint> {
         let object =
             Object::parse(text).map_err(|what| Complaint::Row(Trouble { line, at: At::Row, what }))?;
         // The keys first: one that means nothing spoils the input, whatever else the row holds.
@@ -261,11 +285,11 @@ impl Mapping {
         if let Some((key, what)) = self.names.clash(&used) {
             return Err(complain(key, what));
         }
-        let mut draft = Draft::from_base(&self.base);
         for (meaning, key, value) in used {
-            put_member(&mut draft, meaning, value, &self.rules).map_err(|what| complain(key, what))?;
+            put_member(draft, meaning, value, &self.rules).map_err(|what| complain(key, what))?;
         }
-        Ok(draft)
+        draft.sort();
+        Ok(())
     }
 }
 
@@ -273,18 +297,17 @@ fn row_trouble(record: &Record, what: String) -> Complaint {
     Complaint::Row(Trouble { line: record.line(), at: At::Row, what })
 }
 
-/// Puts a cell in: its text, which holds no NUL, or its bytes where that is not known.
+/// Puts a cell in, whatever it holds.
 fn put_cell<'a>(
     draft: &mut Draft<'a>,
     meaning: &'a Use,
-    cell: Result<&'a str, &'a [u8]>,
+    cell: &'a [u8],
     rules: &'a Rules,
 ) -> Result<(), String> {
     if *meaning == Use::Ignored {
         return Ok(());
     }
-    let text = cell
-        .or_else(str::from_utf8)
+    let text = str::from_utf8(cell)
         .map_err(|_| {
             "the text is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\"), or name its encoding, in most \
              cases --encoding windows-1252"
@@ -296,7 +319,6 @@ fn put_cell<'a>(
         Use::Row => draft.put_row(text),
         Use::Field(target) => match spoiled::complaint(text) {
             Some(what) => Err(what),
-            None if cell.is_ok() => draft.put_clean(Cow::Borrowed(target), Cow::Borrowed(text), rules),
             None => draft.put_text(Cow::Borrowed(target), Cow::Borrowed(text), rules),
         },
     }

@@ -29,7 +29,7 @@ use crate::config::Profile;
 use crate::desk::proprofs::ProProfs;
 use crate::error::Error;
 use crate::input::layout::{named, typed};
-use crate::input::spool::{self, Kind, Taken};
+use crate::input::spool::{self, Kind, Nature, Taken};
 use crate::input::{Choice, Format, Layout, Records};
 use crate::journal::runs::DeskId;
 use crate::journal::unchanged::Recent;
@@ -90,12 +90,20 @@ impl InputSettings {
 
     /// Copies an input into `folder`, decoded as was typed or as its first bytes say. `path` is where it has one.
     pub fn take(&self, source: &mut dyn Read, path: Option<&Path>, folder: &Path) -> Result<Taken, Error> {
-        let kind = if named(self.format, path) == Some(Choice::Xlsx) {
+        spool::take_as(source, folder, self.kind(path))
+    }
+
+    /// As [`spool::plain`] has it.
+    pub fn plain(&self, source: &mut dyn Read, path: &Path) -> Result<Option<Nature>, Error> {
+        spool::plain(source, self.kind(Some(path)))
+    }
+
+    fn kind(&self, path: Option<&Path>) -> Kind<'_> {
+        if named(self.format, path) == Some(Choice::Xlsx) {
             Kind::Sheet(self.mapping.sheet.as_deref(), self.delimiter.unwrap_or(b','))
         } else {
             Kind::Text(self.mapping.encoding.as_deref())
-        };
-        spool::take_as(source, folder, kind)
+        }
     }
 
     /// Which values are recent enough to be compared with.
@@ -107,15 +115,14 @@ impl InputSettings {
         })
     }
 
-    /// How the copy is laid out; what was found out about it besides is added to `taken.detected`.
-    pub fn layout(&self, taken: &mut Taken, path: Option<&Path>) -> Result<Layout, Error> {
-        let mut layout = Layout::choose(self.format, self.delimiter, path, taken.first, taken.bom);
+    /// How the text in `spool` is laid out; what was found out about it besides is added to `nature.detected`.
+    pub fn layout(&self, spool: &Path, nature: &mut Nature, path: Option<&Path>) -> Result<Layout, Error> {
+        let mut layout = Layout::choose(self.format, self.delimiter, path, nature.first, nature.bom);
         let is_said = self.delimiter.is_some() || layout.delimiter != b',';
         if layout.format == Format::Csv && !is_said {
-            layout.delimiter =
-                Records::detect_delimiter(taken.file.path(), &|name| self.mapping.knows(name))?;
+            layout.delimiter = Records::detect_delimiter(spool, &|name| self.mapping.knows(name))?;
             if layout.delimiter != b',' {
-                taken.detected.push(format!("delimiter {} (detected)", typed(layout.delimiter)));
+                nature.detected.push(format!("delimiter {} (detected)", typed(layout.delimiter)));
             }
         }
         Ok(layout)

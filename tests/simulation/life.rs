@@ -174,7 +174,7 @@ impl Life {
         let mut journal = Journal::open(&self.path)?;
         let folder = spooled::make_folder(&journal)?;
         let taken = spool::take(&mut text.as_bytes(), &folder)?;
-        let layout = Layout { format: Format::Csv, delimiter: b',', bom: taken.bom };
+        let layout = Layout { format: Format::Csv, delimiter: b',', bom: taken.nature.bom };
         let mapping_spec = MappingSpec::default();
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&mapping_spec, records.header())?;

@@ -173,7 +173,7 @@ impl Life {
         let folder = spooled::make_folder(journal)?;
         let taken = spool::take(&mut text.as_bytes(), &folder)?;
         taken.sync()?;
-        let layout = Layout { format: Format::Csv, delimiter: b',', bom: taken.bom };
+        let layout = Layout { format: Format::Csv, delimiter: b',', bom: taken.nature.bom };
         let spec = MappingSpec::default();
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&spec, records.header())?;
