@@ -15,6 +15,11 @@ use crate::ticket::Field;
 /// each further million.
 const SORTED_MAX: u64 = 1_000_000;
 
+/// CROSS holds SQLite to this order: few rows have a detail, and without statistics it would read every row of the run
+/// and look for the detail of each.
+const SETTLED: &str = "SELECT count(*) FROM detail CROSS JOIN row USING (key)
+    WHERE key > ?1 AND key <= ?2 AND state = ?3 AND reason = ?4";
+
 /// What applied rows have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -86,15 +91,9 @@ impl Journal {
     /// How many rows were settled otherwise than by the desk's answer.
     pub fn settled_otherwise(&self, run: &Run) -> Result<SettledOtherwise, Error> {
         let count = |state: State, reason: Reason| {
-            self.conn
-                .prepare_cached(
-                    "SELECT count(*) FROM detail JOIN row USING (key)
-                     WHERE key > ?1 AND key <= ?2 AND state = ?3 AND reason = ?4",
-                )?
-                .query_row(
-                    params![run.key.key(0), run.key.key(run.counts.rows), state.code(), reason.as_str()],
-                    |row| row.get(0),
-                )
+            let (from, to) = (run.key.key(0), run.key.key(run.counts.rows));
+            let params = params![from, to, state.code(), reason.as_str()];
+            self.conn.prepare_cached(SETTLED)?.query_row(params, |row| row.get(0))
         };
         let read = || {
             Ok(SettledOtherwise {
@@ -185,6 +184,20 @@ mod tests {
         let expected =
             Changed { tickets: Some(2), fields: vec![field("staff", 3, 2), field("priority", 1, 1)] };
         assert_eq!(journal.changed(&run).unwrap(), expected, "row 4 is not applied");
+    }
+
+    #[test]
+    fn the_details_are_read_and_no_row_without_one() {
+        let (_folder, journal, run) = opened(&csv(4));
+        let mut statement = journal.conn.prepare(&format!("EXPLAIN QUERY PLAN {SETTLED}")).unwrap();
+        let params = params![run.key.key(0), run.key.key(4), State::Skipped.code(), Reason::Resolved.as_str()];
+        let steps: Vec<String> =
+            statement.query_map(params, |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        let expected = [
+            "SEARCH detail USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            "SEARCH row USING INTEGER PRIMARY KEY (rowid=?)",
+        ];
+        assert_eq!(steps, expected);
     }
 
     #[test]
