@@ -76,18 +76,18 @@ impl Findings {
 
     /// Takes a row in.
     pub fn see(&mut self, seen: Seen<'_>) -> Result<(), Error> {
-        let record = seen.record;
+        let row = seen.row;
         match seen.result {
             Ok(asks) => {
-                self.tally.add(asks.iter(), record.line());
+                self.tally.add(asks.iter(), row.line());
                 self.tickets.add(asks.ticket());
                 if self.samples.len() < SAMPLES {
-                    let (row, line) = (record.number(), record.line());
-                    self.samples.extend(asks.update().map(|update| Sample { row, line, update }));
+                    let sample = |update| Sample { row: row.number(), line: row.line(), update };
+                    self.samples.extend(asks.update().map(sample));
                 }
             }
             Err(invalid) if self.invalid.len() < INVALID_SHOWN => {
-                let pointed = self.pointer.point(record.mark(), &invalid.trouble.at)?;
+                let pointed = self.pointer.point(row.mark(), &invalid.trouble.at)?;
                 self.invalid.push((invalid.clone(), pointed));
             }
             Err(_) => {}

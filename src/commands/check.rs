@@ -80,7 +80,7 @@ fn read(
     let mut findings = Findings::new(Pointer::open(&text.path, layout)?);
     let mut known = Known::find(input, settings)?;
     let survey = survey(&mut records, &mapping, false, &mut |seen| {
-        if seen.record.number().is_multiple_of(LOOK_EVERY_ROWS) {
+        if seen.row.number().is_multiple_of(LOOK_EVERY_ROWS) {
             shutdown.check()?;
         }
         if let Some(known) = &mut known {

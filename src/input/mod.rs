@@ -35,6 +35,8 @@ pub mod survey;
 mod tests;
 mod window;
 
+pub use ahead::Row;
+pub(crate) use ahead::RowBody;
 pub use csv::Header;
 pub use layout::{Choice, Format, Layout};
 pub use records::{Body, Mark, Record, Records};

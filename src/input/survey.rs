@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::{fast, quality};
 
-use super::{Mark, Record, Records, ahead};
+use super::{Mark, Records, Row, ahead};
 use crate::error::Error;
 use crate::mapping::{Asks, Complaint, Mapping, Miss, Room, Target, Trouble};
 use crate::text::thousands;
@@ -79,7 +79,7 @@ pub struct Invalid {
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// The row.
-    pub record: &'a Record,
+    pub row: Row<'a>,
     /// What became of it.
     pub result: Result<&'a Asks<'a>, &'a Invalid>,
 }
@@ -121,15 +121,15 @@ fn read_all(
     let state = quality::RandomState::default();
     ahead::each(records, &mut |batch| {
         let mut room = Room::default();
-        for record in batch {
+        for row in batch.rows() {
             if found.rows.is_multiple_of(MARK_EVERY_ROWS) {
-                found.marks.push(record.mark());
+                found.marks.push(row.mark());
             }
             found.rows += 1;
-            match mapping.asks(record, &mut room) {
+            match mapping.asks(row, &mut room) {
                 Ok(asks) => {
-                    on_row(Seen { record, result: Ok(&asks) })?;
-                    fields.learn(&asks, record.line())?;
+                    on_row(Seen { row, result: Ok(&asks) })?;
+                    fields.learn(&asks, row.line())?;
                     if hashes.len() < IDENTICAL_AMONG_ROWS {
                         hashes.push(hash(&state, &asks));
                     }
@@ -137,12 +137,12 @@ fn read_all(
                 Err(Complaint::Input(error)) => return Err(error),
                 Err(Complaint::Row(trouble)) => {
                     found.invalid += 1;
-                    for miss in mapping.misses(record) {
-                        misses.note(&mut found, miss, record);
+                    for miss in mapping.misses(row) {
+                        misses.note(&mut found, miss, row);
                     }
                     let message = trouble.to_string();
-                    let invalid = Invalid { row: record.number(), line: record.line(), message, trouble };
-                    on_row(Seen { record, result: Err(&invalid) })?;
+                    let invalid = Invalid { row: row.number(), line: row.line(), message, trouble };
+                    on_row(Seen { row, result: Err(&invalid) })?;
                 }
             }
         }
@@ -189,13 +189,13 @@ impl CustomFields {
 struct Misses(HashMap<(Target, String), usize>);
 
 impl Misses {
-    fn note(&mut self, found: &mut Survey, miss: Miss, record: &Record) {
+    fn note(&mut self, found: &mut Survey, miss: Miss, row: Row<'_>) {
         let key = (miss.target.clone(), miss.value.trim().to_lowercase());
         if let Some(known) = self.0.get(&key).and_then(|index| found.unresolved.get_mut(*index)) {
             known.rows += 1;
         } else if found.unresolved.len() < UNRESOLVED_MAX {
             self.0.insert(key, found.unresolved.len());
-            let first = (record.number(), record.line());
+            let first = (row.number(), row.line());
             found.unresolved.push(Unresolved { miss, rows: 1, first });
         } else {
             found.unresolved_more += 1;

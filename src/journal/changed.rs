@@ -190,7 +190,8 @@ mod tests {
     fn the_details_are_read_and_no_row_without_one() {
         let (_folder, journal, run) = opened(&csv(4));
         let mut statement = journal.conn.prepare(&format!("EXPLAIN QUERY PLAN {SETTLED}")).unwrap();
-        let params = params![run.key.key(0), run.key.key(4), State::Skipped.code(), Reason::Resolved.as_str()];
+        let params =
+            params![run.key.key(0), run.key.key(4), State::Skipped.code(), Reason::Resolved.as_str()];
         let steps: Vec<String> =
             statement.query_map(params, |row| row.get(3)).unwrap().map(Result::unwrap).collect();
         let expected = [

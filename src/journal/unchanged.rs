@@ -99,7 +99,12 @@ impl Journal {
             conn.prepare_cached(
                 "INSERT INTO temp.asked (row, ticket, fields, digest) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![seen.record.number(), update.ticket().as_i64(), print.fields(), print.values()])
+            .execute(params![
+                seen.row.number(),
+                update.ticket().as_i64(),
+                print.fields(),
+                print.values()
+            ])
         };
         insert(&self.conn).map(drop).map_err(self.explain("write"))
     }

@@ -153,7 +153,8 @@ impl<'a> Draft<'a> {
             (Name::Custom(id), Text::Text(text)) => Some((id, CustomValue::Text(text.as_ref().to_owned()))),
             (Name::Custom(id), Text::Json(json)) => Some((id, CustomValue::Json(json.as_ref().to_owned()))),
         });
-        changes.custom_fields = custom.map(|(id, value)| CustomField { id: id.as_ref().to_owned(), value }).collect();
+        changes.custom_fields =
+            custom.map(|(id, value)| CustomField { id: id.as_ref().to_owned(), value }).collect();
         changes
     }
 
@@ -212,9 +213,7 @@ impl<'a> Draft<'a> {
     #[inline]
     fn put_standard(&mut self, field: Field<'static>, text: Cow<'a, str>) -> Result<(), String> {
         let text = match field {
-            Field::Priority => {
-                Cow::Borrowed(parse_short(trim(&text), Priority::parse)?.as_str())
-            }
+            Field::Priority => Cow::Borrowed(parse_short(trim(&text), Priority::parse)?.as_str()),
             Field::Email | Field::Staff | Field::Inbox => trimmed(text),
             _ => text,
         };
@@ -326,7 +325,10 @@ impl<'a> Draft<'a> {
             Name::Custom(id) => Some(id.as_ref()),
             Name::Standard(_) => None,
         });
-        let mut pairs = ids.clone().enumerate().flat_map(|(at, one)| ids.clone().skip(at + 1).map(move |other| (one, other)));
+        let mut pairs = ids
+            .clone()
+            .enumerate()
+            .flat_map(|(at, one)| ids.clone().skip(at + 1).map(move |other| (one, other)));
         if self.custom <= COMPARED_MAX && !pairs.any(|(one, other)| one.eq_ignore_ascii_case(other)) {
             return None;
         }

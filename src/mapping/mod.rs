@@ -25,10 +25,9 @@ use std::fmt;
 
 use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
-use csv::ByteRecord;
 use draft::{Draft, is_trimmed};
-use lookup::{NO_RULES, Rules};
 pub use lookup::{Blank, Lookup, Miss};
+use lookup::{NO_RULES, Rules};
 use memchr::memchr;
 use serde_json::value::RawValue;
 pub use spec::{MappingSpec, parse_map, parse_set};
@@ -37,7 +36,7 @@ pub use target::Target;
 use crate::error::Error;
 use crate::input::jsonl::Object;
 use crate::input::spoiled;
-use crate::input::{Body, Header, Record};
+use crate::input::{Body, Header, Record, Row, RowBody};
 use crate::text::clean_to;
 use crate::ticket::{Field, TicketId, TicketUpdate, Value};
 
@@ -182,32 +181,36 @@ impl Mapping {
 
     /// What a row asks for, to be kept.
     pub fn update(&self, record: &Record) -> Result<Mapped, Complaint> {
-        let mut draft = Draft::default();
-        self.put(&mut draft, record)?;
-        finish(&draft).map_err(|what| row_trouble(record, what))
+        let (line, mut draft) = (record.line(), Draft::default());
+        draft.begin(&self.base);
+        match record.body() {
+            Body::Csv(cells) => {
+                let text = str::from_utf8(cells.as_slice()).ok();
+                let clean = text.filter(|text| memchr(0, text.as_bytes()).is_none());
+                self.put_cells(&mut draft, line, (cells.len(), cells.iter()), clean)?;
+            }
+            Body::Jsonl(text) => self.put_members(&mut draft, line, text)?,
+        }
+        finish(&draft).map_err(|what| row_trouble(line, what))
     }
 
     /// What a row asks for, to be looked at. It complains exactly where [`Mapping::update`] does.
-    pub fn asks<'a, 'r>(&'a self, record: &'a Record, room: &'r mut Room<'a>) -> Result<Asks<'r>, Complaint> {
-        self.put(&mut room.0, record)?;
-        match whole(&room.0) {
-            Ok(ticket) => Ok(Asks { ticket, fields: &room.0 }),
-            Err(what) => Err(row_trouble(record, what)),
-        }
-    }
-
-    fn put<'a>(&'a self, draft: &mut Draft<'a>, record: &'a Record) -> Result<(), Complaint> {
+    pub fn asks<'a, 'r>(&'a self, row: Row<'a>, room: &'r mut Room<'a>) -> Result<Asks<'r>, Complaint> {
+        let (line, draft) = (row.line(), &mut room.0);
         draft.begin(&self.base);
-        let line = record.line();
-        match record.body() {
-            Body::Csv(cells) => self.put_cells(draft, line, cells),
-            Body::Jsonl(text) => self.put_members(draft, line, text),
+        match row.body {
+            RowBody::Csv(cells) => self.put_cells(draft, line, (cells.len(), cells.iter()), cells.clean)?,
+            RowBody::Jsonl(text) => self.put_members(draft, line, text)?,
+        }
+        match whole(draft) {
+            Ok(ticket) => Ok(Asks { ticket, fields: draft }),
+            Err(what) => Err(row_trouble(line, what)),
         }
     }
 
     /// The texts of a row that no table resolves. For rows that are invalid: it reads the row again.
     #[must_use]
-    pub fn misses(&self, record: &Record) -> Vec<Miss> {
+    pub fn misses(&self, row: Row<'_>) -> Vec<Miss> {
         if self.rules.lookup.is_empty() {
             return Vec::new();
         }
@@ -216,12 +219,12 @@ impl Mapping {
             let why = self.rules.table(target)?.find(text).err().filter(|_| !text.trim().is_empty())?;
             Some(Miss { target: target.clone(), value: text.to_owned(), why })
         };
-        match record.body() {
-            Body::Csv(cells) => {
-                let columns = self.columns.iter().zip(cells);
+        match row.body {
+            RowBody::Csv(cells) => {
+                let columns = self.columns.iter().zip(cells.iter());
                 columns.filter_map(|((meaning, _), cell)| miss(meaning, str::from_utf8(cell).ok()?)).collect()
             }
-            Body::Jsonl(text) => {
+            RowBody::Jsonl(text) => {
                 let members = Object::parse(text).map(|object| object.0).unwrap_or_default();
                 let read = |(key, value): &(std::borrow::Cow<'_, str>, &RawValue)| {
                     let text: String = serde_json::from_str(value.get()).ok()?;
@@ -232,21 +235,27 @@ impl Mapping {
         }
     }
 
-    fn put_cells<'a>(&'a self, draft: &mut Draft<'a>, line: u64, cells: &'a ByteRecord) -> Result<(), Complaint> {
-        if cells.len() != self.columns.len() {
+    /// Puts so many cells in. `clean` is the text of all of them, if it is known to be UTF-8 without NUL; else each is
+    /// looked at by itself.
+    fn put_cells<'a>(
+        &'a self,
+        draft: &mut Draft<'a>,
+        line: u64,
+        (count, cells): (usize, impl Iterator<Item = &'a [u8]>),
+        clean: Option<&'a str>,
+    ) -> Result<(), Complaint> {
+        if count != self.columns.len() {
             let what = if self.is_sheet {
                 // Rows that are too short were filled up.
-                let (cell, last) = (letters(cells.len()), letters(self.columns.len()));
+                let (cell, last) = (letters(count), letters(self.columns.len()));
                 format!(
                     "{cell}{line} holds something, and the header ends at {last}; name the column, or empty the cell"
                 )
             } else {
-                ragged(cells.len(), self.columns.len())
+                ragged(count, self.columns.len())
             };
             return Err(Complaint::Row(Trouble { line, at: At::Row, what }));
         }
-        // Looked at once for the whole record; where a cell is bad, each is looked at by itself.
-        let clean = str::from_utf8(cells.as_slice()).ok().filter(|text| memchr(0, text.as_bytes()).is_none());
         let is_plain = self.rules.is_empty();
         let mut rest = clean.unwrap_or_default();
         for (index, ((meaning, name), cell)) in self.columns.iter().zip(cells).enumerate() {
@@ -293,8 +302,8 @@ impl Mapping {
     }
 }
 
-fn row_trouble(record: &Record, what: String) -> Complaint {
-    Complaint::Row(Trouble { line: record.line(), at: At::Row, what })
+fn row_trouble(line: u64, what: String) -> Complaint {
+    Complaint::Row(Trouble { line, at: At::Row, what })
 }
 
 /// Puts a cell in, whatever it holds.
