@@ -49,14 +49,23 @@ impl Shutdown {
                     let first = signals.next().await;
                     heard.ask(first);
                     if heard.sending.load(Ordering::Relaxed) {
-                        let requests = heard.under_way.load(Ordering::Relaxed);
-                        voice::complain(&format!(
-                            "{first}: finishing {} under way; once more leaves at once, those are in doubt then",
-                            counted(requests, "request")
-                        ));
+                        let requests = || heard.under_way.load(Ordering::Relaxed);
+                        voice::complain(&match requests() {
+                            0 => format!(
+                                "{first}: no request is under way; once more leaves at once, whether or not the reports \
+                                 and --on-finish are done"
+                            ),
+                            requests => format!(
+                                "{first}: finishing {} under way; once more leaves at once, those are in doubt then",
+                                counted(requests, "request")
+                            ),
+                        });
                         let second = signals.next().await;
                         progress::put_away();
-                        voice::complain("left at once: what was under way is in doubt; the same command goes on");
+                        voice::complain(match requests() {
+                            0 => "left at once; the same command tells how the rows stand",
+                            _ => "left at once: what was under way is in doubt; the same command goes on",
+                        });
                         leave(second);
                     }
                     // Nothing was sent. A reader that is not blocked cleans up behind itself; a blocked one

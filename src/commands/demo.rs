@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::DemoArgs;
 use crate::error::{EXIT_ATTENTION, EXIT_INTERRUPT, Error, said};
+use crate::folders;
 use crate::sandbox::judge::{Judgement, Word};
 use crate::sandbox::options::Latency;
 use crate::sandbox::{self, Fate, Options, Reply, Running, When};
@@ -79,9 +80,12 @@ fn folder(args: &DemoArgs) -> Result<PathBuf, Error> {
             "{} holds a demo already; name another folder with --dir",
             typed.display()
         ))),
-        Some(typed) => std::path::absolute(typed)
-            .and_then(|folder| fs::create_dir_all(&folder).map(|()| folder))
-            .map_err(|error| Error::file("make the folder", typed, &error)),
+        Some(typed) => {
+            folders::require_place(typed, "--dir")?;
+            std::path::absolute(typed)
+                .and_then(|folder| fs::create_dir_all(&folder).map(|()| folder))
+                .map_err(|error| Error::file("make the folder", typed, &error))
+        }
         None => tempfile::Builder::new()
             .prefix("deskload-demo-")
             .tempdir()

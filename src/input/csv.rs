@@ -76,8 +76,11 @@ impl CsvRows {
         let mut rows = Self { path: path.to_owned(), reader, delimiter, header: empty };
         let mut cells = ByteRecord::new();
         let Some((line, _)) = rows.next(&mut cells)? else {
-            let what =
-                if is_sheet { "the sheet is empty; it begins" } else { "the input is empty; a CSV begins" };
+            let what = if is_sheet {
+                "the sheet is empty (--sheet names another); it begins"
+            } else {
+                "the input is empty; a CSV begins"
+            };
             return Err(Error::Input(format!(
                 "{what} with a header line that names its columns, for instance ticket_id,priority"
             )));

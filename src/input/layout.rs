@@ -1,7 +1,7 @@
 //! Which format the input has, so that a person seldom needs to say it.
 //!
-//! This decides from what was typed, else from the name's ending, else from the first byte. It must not open
-//! anything. The result is kept with the run: a resume reads the spool exactly as the first invocation did.
+//! This decides from what was typed, else from the name's ending (below that of the packing), else from the first byte. It
+//! must not open anything. The result is kept with the run: a resume reads the spool exactly as the first invocation did.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -66,8 +66,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Decides: what was typed, else the ending of the path, else (no path: standard input) the first byte
-    /// that is not blank. A delimiter that was typed wins over the one the format brings.
+    /// Decides: what was typed, else the ending of the path, else (standard input, or an ending that says nothing) the
+    /// first byte that is not blank. A delimiter that was typed wins over the one the format brings.
     #[must_use]
     pub fn choose(
         typed: Option<Choice>,
@@ -91,7 +91,7 @@ impl Layout {
 /// What was typed, else what the ending of the path says; `None`: the first byte decides.
 #[must_use]
 pub fn named(typed: Option<Choice>, path: Option<&Path>) -> Option<Choice> {
-    typed.or_else(|| path.map(by_ending))
+    typed.or_else(|| path.and_then(by_ending))
 }
 
 /// The delimiter that a header line shows: the one of comma, semicolon and tab that stands outside quotes. Where
@@ -136,17 +136,20 @@ pub fn typed(delimiter: u8) -> &'static str {
     }
 }
 
-fn by_ending(path: &Path) -> Choice {
-    let packed = path.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+fn by_ending(path: &Path) -> Option<Choice> {
+    let ending =
+        |path: &Path| path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    let packed = matches!(ending(path).as_deref(), Some("gz" | "zst"));
     let path = if packed { Path::new(path.file_stem().unwrap_or_default()) } else { path };
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    match ending.to_ascii_lowercase().as_str() {
-        "jsonl" | "ndjson" => Choice::Jsonl,
+    Some(match ending(path)?.as_str() {
+        "csv" => Choice::Csv,
+        // What is one list is refused, as what it is.
+        "jsonl" | "ndjson" | "json" => Choice::Jsonl,
         "tsv" => Choice::Tsv,
         // The same with macros, which nobody runs here.
         "xlsx" | "xlsm" => Choice::Xlsx,
-        _ => Choice::Csv,
-    }
+        _ => return None,
+    })
 }
 
 /// Reads what `--delimiter` says: one ASCII character, or `tab`, or `\t`.

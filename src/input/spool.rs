@@ -125,8 +125,8 @@ fn copy(
     let (mut chunk, mut ahead) = (Vec::new(), Vec::new());
     let broken = |error: io::Error| packing.broken(&error);
     fill(bytes, &mut chunk).map_err(broken)?;
-    kind::refuse_as_text(&chunk)?;
     let chosen = decode::choose(&chunk, encoding);
+    kind::refuse_as_text(&chunk, chosen.encoding.is_none())?;
     chunk.drain(..chosen.mark);
     let mut decoder = chosen.encoding.map(Decoder::new);
     let (mut nature, mut written, mut looked) = (Nature::default(), 0, 0);

@@ -77,7 +77,11 @@ fn the_format_is_what_was_typed_else_the_ending_else_the_first_byte() {
     assert_eq!(choose(None, Some("a.JSONL"), None), (Format::Jsonl, b','));
     assert_eq!(choose(None, Some("a.ndjson"), None), (Format::Jsonl, b','));
     assert_eq!(choose(None, Some("a.tsv"), None), (Format::Csv, b'\t'));
-    assert_eq!(choose(None, Some("a.txt"), Some(b'{')), (Format::Csv, b','));
+    assert_eq!(choose(None, Some("a.json"), Some(b'{')), (Format::Jsonl, b','));
+    assert_eq!(choose(None, Some("a.jsonl.GZ"), None), (Format::Jsonl, b','));
+    assert_eq!(choose(None, Some("a.csv"), Some(b'{')), (Format::Csv, b','));
+    assert_eq!(choose(None, Some("a.txt"), Some(b'{')), (Format::Jsonl, b','));
+    assert_eq!(choose(None, Some("a.txt"), Some(b't')), (Format::Csv, b','));
     assert_eq!(choose(None, None, Some(b'{')), (Format::Jsonl, b','));
     assert_eq!(choose(None, None, Some(b't')), (Format::Csv, b','));
     assert_eq!(choose(None, None, None), (Format::Csv, b','));

@@ -35,6 +35,7 @@ use crate::journal::runs::DeskId;
 use crate::journal::unchanged::Recent;
 use crate::mapping::MappingSpec;
 use crate::pace::Rate;
+use crate::text::clean;
 use crate::until::Bounds;
 use crate::voice::Form;
 
@@ -47,6 +48,8 @@ pub struct InputSettings {
     pub delimiter: Option<u8>,
     /// How columns become fields.
     pub mapping: MappingSpec,
+    /// What `--sheet` says where the input is no spreadsheet.
+    pub idle_sheet: Option<String>,
     /// Whether one invalid row spoils the input.
     pub strict: bool,
     /// Whether rows are skipped that ask for what their tickets were given last.
@@ -72,16 +75,20 @@ impl InputSettings {
             mapping.add_blank(typed).map_err(|why| Error::Usage(format!("--blank {why}")))?;
         }
         lookup::add(&profile.lookup, &mut mapping)?;
-        // What does not apply to an input does not make it another run: a profile may be for several kinds.
+        // What does not apply to an input does not make it another run: a profile may be for several kinds, and the
+        // failures of a spreadsheet are a CSV that goes through the same command.
+        let mut idle_sheet = None;
         if is_sheet(args.format, file) {
             mapping.sheet.clone_from(&args.sheet);
         } else {
             mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
+            idle_sheet.clone_from(&args.sheet);
         }
         Ok(Self {
             format: args.format,
             delimiter: args.delimiter,
             mapping,
+            idle_sheet,
             strict: args.strict,
             only_changed: args.only_changed,
             max_age: args.max_age,
@@ -117,7 +124,17 @@ impl InputSettings {
 
     /// How the text in `spool` is laid out; what was found out about it besides is added to `nature.detected`.
     pub fn layout(&self, spool: &Path, nature: &mut Nature, path: Option<&Path>) -> Result<Layout, Error> {
+        if let Some(name) = &self.idle_sheet {
+            let name = clean(name);
+            nature.detected.push(format!("no spreadsheet, so --sheet '{name}' means nothing here"));
+        }
         let mut layout = Layout::choose(self.format, self.delimiter, path, nature.first, nature.bom);
+        if layout.format == Format::Csv && self.format.is_none() && nature.first == Some(b'{') {
+            return Err(Error::Input(
+                "the input is JSONL, whatever its name says; say --format jsonl, or end its name in .jsonl"
+                    .to_owned(),
+            ));
+        }
         let is_said = self.delimiter.is_some() || layout.delimiter != b',';
         if layout.format == Format::Csv && !is_said {
             layout.delimiter = Records::detect_delimiter(spool, &|name| self.mapping.knows(name))?;

@@ -5,11 +5,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY};
 use deskload::sandbox::{Fate, Reply, When};
 
+use crate::spreadsheets::{fixture, sheet, workbook};
 use crate::support::ledger::lock_account;
 use crate::support::{Bench, Output, closing_time, one_at_a_time};
 
@@ -45,6 +47,34 @@ fn files(bench: &Bench) {
         bench.file(name, text);
         fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
+}
+
+/// Files that are not what their names say.
+fn disguised(bench: &Bench) {
+    bench.file("changes.csv", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n");
+    bench.file("changes.jsonl", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n");
+    bench.file("changes.xlsx", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n");
+    bench.file("picture.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    bench.file("program.csv", b"\x7fELF\x02\x01\x01\0");
+    bench.file("old.xls", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1");
+    bench.file("letter.csv", b"PK\x03\x04\x14\0\0\0\x08\0word/document.xml");
+    bench.file("page.csv", "<!DOCTYPE html>\n<html><head><title>Log in</title></head></html>\n");
+    bench.file("wide.csv", b"t\0i\0c\0k\0e\0t\0_\0i\0d\0\n\x001\0\n\0");
+    bench.file("list.json", "[{\"ticket_id\":1,\"subject\":\"a\"}]\n");
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(b"[{\"ticket_id\":1,\"subject\":\"a\"}]\n").unwrap();
+    bench.file("list.json.gz", packer.finish().unwrap());
+    bench.file("lines.csv", "{\"ticket_id\":1,\"subject\":\"a\"}\n");
+}
+
+/// Spreadsheets that are wrong in one way each.
+fn sheets(bench: &Bench) {
+    bench.file("tickets.xlsx", fixture("tickets.xlsx"));
+    bench.file("locked.xlsx", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1");
+    bench.file("cut.xlsx", &fixture("tickets.xlsx")[..3_000]);
+    bench.file("blank.xlsx", workbook("<sheetData/>"));
+    bench.file("owner.xlsx", sheet(&[&["ticket_id", "Ownr"], &["1", "a"]]));
+    bench.file("lost.xlsx", sheet(&[&["ticket_id", "staff"], &["1", "#N/A"], &["2", "#REF!"]]));
 }
 
 /// The same on every machine and on every day.
@@ -101,6 +131,8 @@ fn assert_for_people(text: &str) {
 fn every_error_that_a_person_can_cause_says_what_where_and_what_to_do() {
     let bench = Bench::new();
     files(&bench);
+    disguised(&bench);
+    sheets(&bench);
     let bench = bench.set("XDG_CONFIG_HOME", "/nonexistent");
     let mut out = String::new();
     let cases: &[Case<'_>] = &[
@@ -112,6 +144,26 @@ fn every_error_that_a_person_can_cause_says_what_where_and_what_to_do() {
         ("nothing in it", &["run", "empty.csv"]),
         ("a quote that is never closed", &["run", "quote.csv"]),
         ("not UTF-8", &["run", "latin.csv"]),
+        ("a PDF", &["run", "changes.csv"]),
+        ("a PDF called JSONL", &["run", "changes.jsonl"]),
+        ("a PDF called a spreadsheet", &["run", "changes.xlsx"]),
+        ("a picture", &["run", "picture.csv"]),
+        ("a program", &["run", "program.csv"]),
+        ("an old workbook", &["run", "old.xls"]),
+        ("a ZIP file that is no spreadsheet", &["run", "letter.csv"]),
+        ("a page for an export", &["check", "page.csv"]),
+        ("UTF-16 without its mark", &["run", "wide.csv"]),
+        ("one JSON list", &["run", "list.json"]),
+        ("one JSON list, packed", &["run", "list.json.gz"]),
+        ("JSONL called CSV", &["run", "lines.csv"]),
+        ("a sheet that is not there", &["run", "tickets.xlsx", "--sheet", "Tikets"]),
+        ("a spreadsheet with a password", &["run", "locked.xlsx"]),
+        ("a damaged spreadsheet", &["run", "cut.xlsx"]),
+        ("a sheet without a cell", &["run", "blank.xlsx"]),
+        ("a column of a sheet that means nothing", &["run", "owner.xlsx"]),
+        ("cells that hold an error", &["check", "lost.xlsx"]),
+        ("cells that hold an error, to be sent", &["run", "lost.xlsx"]),
+        ("a sheet of a CSV", &["check", "rows.csv", "--sheet", "Tickets", "--rate", "9/s"]),
         ("columns that mean nothing", &["run", "owner.csv"]),
         (
             "a mapped column that is not there",

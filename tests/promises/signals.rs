@@ -74,6 +74,21 @@ fn f51_ctrl_c_twice() {
 }
 
 #[test]
+fn a_signal_while_on_finish_is_at_work_finds_no_request_under_way() {
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    let told = "Ctrl-C: no request is under way; once more leaves at once, whether or not the reports";
+    let mut program = bench.start(&["run", "rows.csv", "--on-finish", "mkfifo gate; cat gate"]);
+    crate::support::until("--on-finish to begin", || bench.path("gate").exists());
+    program.signal(Signal::INT);
+    program.await_stderr(told);
+    // Opening it waits until the other end is read.
+    bench.file("gate", "");
+    program.finish().code(EXIT_DONE).says(told);
+    assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_signal_while_the_input_is_read_leaves_no_run_behind() {
     let bench = Bench::new();
     let fifo = bench.path("rows.csv");

@@ -7,7 +7,8 @@ use zip::write::SimpleFileOptions;
 
 use crate::support::{Bench, closing_time, one_at_a_time};
 
-fn fixture(name: &str) -> Vec<u8> {
+/// A file of the fixtures.
+pub(super) fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
@@ -20,7 +21,7 @@ fn with_tickets(bench: Bench) -> Bench {
 const ALL: [&str; 2] = ["--max-failures", "100%"];
 
 /// A workbook with one sheet, of these XML rows.
-fn workbook(rows: &str) -> Vec<u8> {
+pub(super) fn workbook(rows: &str) -> Vec<u8> {
     let kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
     let relation = |to: &str, target: &str| {
         format!(
@@ -49,7 +50,8 @@ fn row(cells: &[&str]) -> String {
     format!("<row>{}</row>", cells.iter().map(cell).collect::<String>())
 }
 
-fn sheet(rows: &[&[&str]]) -> Vec<u8> {
+/// A workbook with one sheet, of these cells.
+pub(super) fn sheet(rows: &[&[&str]]) -> Vec<u8> {
     let rows: String = rows.iter().map(|cells| row(cells)).collect();
     workbook(&format!("<sheetData>{rows}</sheetData>"))
 }
