@@ -24,7 +24,7 @@ use deskload::journal::transitions::Batch;
 use deskload::lanes::Lanes;
 use deskload::mapping::{Mapping, MappingSpec};
 use deskload::pace::{Pace, Rate};
-use deskload::report::next::Going;
+use deskload::report::next::{Flags, Going};
 use deskload::spooled;
 use deskload::ticket::{Changes, TicketId, TicketUpdate};
 use deskload::todo::{Row, Turn};
@@ -254,7 +254,8 @@ fn reports(c: &mut Criterion) {
     let (folder, layout) = file("rows.csv", &text);
     let (journal, run) = begun(&folder, "rows.csv", layout);
     let reports = folder.path().join("reports");
-    let going = Going { again: "deskload resume", waits_for: None };
+    let flags = Flags::default();
+    let going = Going { again: "deskload resume", flags: &flags, waits_for: None };
     group.bench_function("write the reports, every row invalid", |b| {
         b.iter(|| deskload::report::write(&reports, &journal, &run, None, going).expect("reports"));
     });

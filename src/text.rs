@@ -102,6 +102,16 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
+/// A word as a shell takes it for one, to be pasted.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,%@+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", visible(word).replace('\'', r"'\''"))
+}
+
 /// As [`clean`], and a spreadsheet will not take it for a formula.
 #[must_use]
 pub fn clean_cell(text: &str) -> String {
@@ -254,6 +264,12 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&json).unwrap()["a"],
             "x\u{202e}\u{9b}\u{E0001}ü"
         );
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_for_something_else() {
+        let told = ["a.csv", "5/s", "", "a  b", "it's", "$HOME", "a;b", "a\nb"].map(shell_word);
+        assert_eq!(told, ["a.csv", "5/s", "''", "'a  b'", r"'it'\''s'", "'$HOME'", "'a;b'", "'a\u{FFFD}b'"]);
     }
 
     #[test]

@@ -103,5 +103,7 @@ mod signals;
 mod spreadsheets;
 #[path = "promises/token.rs"]
 mod token;
+#[path = "promises/told.rs"]
+mod told;
 #[path = "promises/watched.rs"]
 mod watched;

@@ -19,6 +19,7 @@ use crate::sandbox::judge::{Judgement, Word};
 use crate::sandbox::options::Latency;
 use crate::sandbox::{self, Fate, Options, Reply, Running, When};
 use crate::settings::TOKEN_VARIABLE;
+use crate::text::shell_word;
 use crate::voice::say;
 
 /// The rows; see `fixtures/README.md`.
@@ -163,10 +164,11 @@ fn verdict(place: &Place) -> Result<(), Error> {
     ));
     say(&format!("   applied twice: {}", judgement.applied_twice));
     let state = place.folder.join("deskload").join("journal.sqlite3");
-    let folder = place.folder.display();
-    say(&format!("\nThe report and everything else is in {folder}. Next:"));
-    say(&format!("  cat {folder}/reports/run-1/failures.csv"));
-    say(&format!("  deskload status --journal {}", state.display()));
+    let failures = place.folder.join("reports/run-1/failures.csv");
+    let word = |path: &Path| shell_word(&path.to_string_lossy());
+    say(&format!("\nThe report and everything else is in {}. Next:", place.folder.display()));
+    say(&format!("  cat {}", word(&failures)));
+    say(&format!("  deskload status --journal {}", word(&state)));
     say("  deskload run --help");
     if judgement.applied_twice > 0 {
         return Err(Error::Machine("an update was applied twice: this is a bug in deskload".to_owned()));

@@ -5,7 +5,7 @@
 
 use console::Style;
 
-use crate::commands::{now_ms, watched};
+use crate::commands::{now_ms, retold, watched};
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
 use crate::journal::invocations::End;
@@ -34,7 +34,8 @@ pub(super) fn finish(
         journal.recover(&run.desk)?;
     }
     let run = reload(journal, run)?;
-    let going = Going { again, waits_for: ended.waits_for };
+    let flags = retold::flags(journal, &run)?;
+    let going = Going { again, flags: &flags, waits_for: ended.waits_for };
     let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
     // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may
@@ -175,7 +176,8 @@ impl Ending<'_> {
         }
         if let Some(older) = journal.older_unfinished(run)? {
             say(&format!(
-                "run {older} of the same file, with other content, is not finished: deskload resume {older}"
+                "run {older} of the same file, with other content, is not finished: deskload resume {older}{}",
+                self.going.flags.resume
             ));
         }
         if let Some(files) = files {

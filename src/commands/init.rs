@@ -7,11 +7,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::InitArgs;
-use crate::commands::{print, quoted};
+use crate::commands::print;
 use crate::config::usual_place;
 use crate::error::Error;
 use crate::folders;
 use crate::sandbox::Options;
+use crate::text::shell_word;
 use crate::voice::say;
 
 /// The port at which the written profile expects the sandbox.
@@ -41,7 +42,8 @@ pub fn run(args: &InitArgs) -> Result<(), Error> {
     say(&format!("  deskload sandbox --port {SANDBOX_PORT}"));
     say("in another one");
     let usual = usual_place().is_some_and(|usual| usual == path);
-    let named = if usual { String::new() } else { format!(" --config {}", quoted(&path.to_string_lossy())) };
+    let named =
+        if usual { String::new() } else { format!(" --config {}", shell_word(&path.to_string_lossy())) };
     say(&format!("  deskload run ROWS.csv{named}"));
     Ok(())
 }

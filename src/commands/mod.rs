@@ -13,6 +13,7 @@
 //! | [`resolve`] | a person's word on rows in doubt |
 //! | [`status`], [`report`], [`runs`] | read the journal |
 //! | [`prune`] | gives up the rows of old runs |
+//! | `retold` | the commands that a person is told, with the flags they need |
 //! | `standing` | how a run stands, in a word and in a sentence |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
@@ -31,6 +32,7 @@ mod remarks;
 pub mod report;
 pub mod resolve;
 pub mod resume;
+mod retold;
 pub mod retry;
 pub mod run;
 pub mod runs;
@@ -59,6 +61,7 @@ use crate::settings::OutputSettings;
 use crate::shutdown;
 use crate::text::{clean, date, rows, thousands};
 use crate::voice::{self, Form, Voice};
+use retold::Typed;
 
 /// Does what was typed.
 pub fn dispatch(layered: &Layered) -> Result<(), Error> {
@@ -169,7 +172,10 @@ fn no_run(journal: &Journal, id: u64) -> Result<Error, Error> {
 /// No run was named, and none is meant.
 fn none_fits(journal: &Journal, what: &str) -> Error {
     let journal = journal.path().display();
-    Error::Usage(format!("no run {what} in the journal {journal}; deskload runs lists those that are there"))
+    let flags = Typed::now().flags_for("runs");
+    Error::Usage(format!(
+        "no run {what} in the journal {journal}; deskload runs{flags} lists those that are there"
+    ))
 }
 
 /// The newest of these runs, a line each.
@@ -182,9 +188,9 @@ fn lines(runs: &[Run]) -> String {
 /// Refuses a run whose rows were given up: there is nothing that could be reported or sent again.
 fn require_rows(run: &Run) -> Result<(), Error> {
     let Some(pruned_ms) = run.pruned_ms else { return Ok(()) };
-    let id = run.key.id;
+    let (id, flags) = (run.key.id, Typed::now().flags_for("status"));
     Err(Error::Usage(format!(
-        "the rows of run {id} were pruned on {}; deskload status {id} still shows their counts, reports that were \
+        "the rows of run {id} were pruned on {}; deskload status {id}{flags} still shows their counts, reports that were \
          written are where they were, and deskload run FILE --again sends the whole file anew",
         date(pruned_ms)
     )))
@@ -209,38 +215,6 @@ fn line(run: &Run) -> String {
         thousands(counts.failed + counts.invalid),
         thousands(counts.in_doubt)
     )
-}
-
-/// Flags whose values may hold a password, and are not repeated.
-const KEPT_QUIET: [&str; 3] = ["--proxy", "--token-command", "--on-finish"];
-
-/// The command as it was typed, so that it can be pasted into a shell.
-fn typed() -> String {
-    retold(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
-}
-
-fn retold(words: impl Iterator<Item = String>) -> String {
-    let mut retold = vec!["deskload".to_owned()];
-    let mut is_secret = false;
-    for word in words {
-        let flag = KEPT_QUIET.into_iter().find(|flag| word.split('=').next() == Some(flag));
-        retold.push(match flag {
-            _ if is_secret => "…".to_owned(),
-            Some(flag) if word != flag => format!("{flag}=…"),
-            _ => quoted(&word),
-        });
-        is_secret = !is_secret && flag == Some(word.as_str());
-    }
-    retold.join(" ")
-}
-
-/// A word as a shell takes it for one.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,%@+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", crate::text::clean(word).replace('\'', r"'\''"))
 }
 
 /// Begins to speak as the settings say. `-v` adds diagnostics, on standard error and in the log file; a body is in no
@@ -286,7 +260,7 @@ fn speak_as(voice: Voice, verbose: u8) {
     }
     // It fails if it is set already, as in tests that run two commands in one process.
     let _ = tracing_subscriber::registry().with(layers).try_init();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "begun: {}", typed());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "begun: {}", Typed::now().whole());
 }
 
 /// Ours alone: what the libraries say is of no use to who wants to know how the rows fare.
@@ -303,20 +277,6 @@ fn now_ms() -> i64 {
 mod tests {
     use super::*;
     use crate::error::EXIT_MACHINE;
-
-    #[test]
-    fn the_command_is_retold_without_what_may_hold_a_password() {
-        let of = |words: &[&str]| retold(words.iter().map(|word| (*word).to_owned()));
-        assert_eq!(of(&["run", "my rows.csv", "--rate=5/s"]), "deskload run 'my rows.csv' --rate=5/s");
-        assert_eq!(
-            of(&["run", "--proxy", "http://u:pw@p", "--token-command", "echo pw", "a.csv"]),
-            "deskload run --proxy … --token-command … a.csv"
-        );
-        assert_eq!(
-            of(&["run", "--proxy=http://u:pw@p", "a.csv", "--token-command=echo a=b"]),
-            "deskload run --proxy=… a.csv --token-command=…"
-        );
-    }
 
     #[test]
     fn a_panic_is_a_failure_of_the_machine() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::ReportArgs;
-use crate::commands::{answer, open_journal, pick_run, require_rows};
+use crate::commands::{answer, open_journal, pick_run, require_rows, retold};
 use crate::error::Error;
 use crate::report::next::Going;
 use crate::report::summary::{self, Summary};
@@ -29,12 +29,13 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
     let run = pick_run(&journal, args.run, "is there", |_| true)?;
     require_rows(&run)?;
-    let mut again = format!("deskload resume {}", run.key.id);
+    let flags = retold::flags(&journal, &run)?;
+    let mut again = format!("deskload resume {}{}", run.key.id, flags.resume);
     journal.each_invocation(run.key, |invocation| again = invocation.again)?;
-    let going = Going { again: &again, waits_for: None };
+    let going = Going { again: &again, flags: &flags, waits_for: None };
     let place = report_dir(args.report_dir.as_deref());
     let files = report::write(&place, &journal, &run, args.report_format.format(), going)?;
-    let Files { folder, failures, in_doubt, html, reasons, remarks, .. } = &files;
+    let Files { folder, failures, in_doubt, html, reasons, remarks, next } = &files;
     match voice::form() {
         Form::Program => {
             let summary = summary::of(&journal, &run, reasons)?;
@@ -50,6 +51,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             }
             say(&format!("written: {}", folder.join("summary.json").display()));
             say(&format!("written: {}", html.display()));
+            next.iter().for_each(|step| say(&step.to_string()));
         }
     }
     journal.close()

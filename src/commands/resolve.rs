@@ -1,12 +1,13 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
 use crate::cli::ResolveArgs;
-use crate::commands::{answer, none_fits, open_journal, pick_run};
+use crate::commands::{answer, none_fits, open_journal, pick_run, retold};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
 use crate::journal::settle::{Resolved, Word};
 use crate::journal::twins::Twins;
+use crate::report::next;
 use crate::settings::{journal_path, state_folder};
 use crate::spooled;
 use crate::text::rows;
@@ -50,8 +51,9 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
         say(&format!("run {run}: {} that waited for the same update, now skipped", rows(*waiting)));
     }
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
-    if run.counts.pending > 0 {
-        say(&format!("{} left to send: deskload resume {}", rows(run.counts.pending), run.key.id));
+    let flags = retold::flags(&journal, &run)?;
+    for step in next::steps_after_a_word(&run, &flags) {
+        say(&step.to_string());
     }
     // What no report needs any more is not kept.
     spooled::cut_down(&mut journal, &run)?;

@@ -1,6 +1,7 @@
 //! `deskload resume [RUN]`: goes on with an unfinished run, with the mapping it was started with.
 
 use crate::cli::{InDoubtChoice, ResumeArgs};
+use crate::commands::retold::Typed;
 use crate::commands::{drive, open_journal, pick_run, require_rows, watched};
 use crate::config::Profile;
 use crate::error::Error;
@@ -28,5 +29,5 @@ fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     // Read again now that the account is held: rows may just have been put in doubt.
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     require_rows(&run)?;
-    drive::drive(held, &run, settings, &shutdown, &super::typed())
+    drive::drive(held, &run, settings, &shutdown, &Typed::now().whole())
 }

@@ -1,6 +1,7 @@
 //! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
 
 use crate::cli::ResumeArgs;
+use crate::commands::retold::Typed;
 use crate::commands::{drive, open_journal, pick_run, require_rows, watched};
 use crate::config::Profile;
 use crate::error::Error;
@@ -38,5 +39,6 @@ fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
     }
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     // What is left of it after an interruption is pending: `resume` goes on, or fails nothing anew.
-    drive::drive(held, &run, settings, &shutdown, &format!("deskload resume {}", run.key.id))
+    let flags = Typed::now().flags_for("resume");
+    drive::drive(held, &run, settings, &shutdown, &format!("deskload resume {}{flags}", run.key.id))
 }

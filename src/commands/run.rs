@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
 use crate::commands::forecast::Forecast;
+use crate::commands::retold::Typed;
 use crate::commands::source::{Source, locate};
 use crate::commands::{check, ending, now_ms, remarks, watched};
 use crate::config::Profile;
@@ -63,7 +64,11 @@ fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Resul
 
 /// The command that goes on, for the last line: as it was typed.
 fn again(args: &RunArgs) -> String {
-    if args.check.file.as_os_str() == "-" { "deskload resume".to_owned() } else { super::typed() }
+    let typed = Typed::now();
+    if args.check.file.as_os_str() != "-" {
+        return typed.whole();
+    }
+    format!("deskload resume{}", typed.flags_for("resume"))
 }
 
 /// Ends a run's invocation as [`drive::drive`] would, with the reports.
@@ -168,10 +173,11 @@ impl Planner<'_> {
         if let Some(run) = runs.iter().rev().find(|run| !run.is_finished()) {
             return Err(Error::Usage(format!(
                 "run {} of this input is not finished and was started otherwise:\n  {}\ngo on with it as it was \
-                 (deskload resume {}), or start anew with --again",
+                 (deskload resume {}{}), or start anew with --again",
                 run.key.id,
                 self.differences(run).join("\n  "),
-                run.key.id
+                run.key.id,
+                Typed::now().flags_for("resume")
             )));
         }
         match same.first() {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::journal::runs::Run;
+use crate::report::next::Flags;
 use crate::text::date;
 
 /// How a run stands.
@@ -54,15 +55,16 @@ impl Standing {
     }
 
     /// The sentence, with what to do.
-    pub(super) fn sentence(self, run: &Run) -> String {
+    pub(super) fn sentence(self, run: &Run, flags: &Flags) -> String {
         let id = run.key.id;
         match self {
             Self::Finished => "finished".to_owned(),
             Self::InDoubt => format!(
-                "finished, but for the rows in doubt: look them up at the desk, then deskload resolve {id}"
+                "finished, but for the rows in doubt: look them up at the desk, then deskload resolve {id}{}",
+                flags.resolve
             ),
             Self::AtWork => "a process is sending".to_owned(),
-            Self::Stopped => format!("stopped: deskload resume {id} goes on"),
+            Self::Stopped => format!("stopped: deskload resume {id}{} goes on", flags.resume),
             Self::CutOff => "cut off: what was on its way is in doubt once a command works on it".to_owned(),
             Self::NotBegun => format!("not begun, nothing was sent: deskload resume {id} begins it"),
             Self::Pruned => {

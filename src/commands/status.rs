@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::StatusArgs;
 use crate::commands::runs::ToldStanding;
 use crate::commands::standing::Standing;
-use crate::commands::{answer, open_journal, pick_run, print};
+use crate::commands::{answer, open_journal, pick_run, print, retold};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
@@ -38,7 +38,8 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
             voice::tell_last("status", Told { summary, standing: ToldStanding::new(standing, &run) });
         }
         Form::Person | Form::Log => {
-            print(&table::labelled(&facts(&run, standing), table::width(&console::Term::stdout())));
+            let facts = facts(&run, standing.sentence(&run, &retold::flags(&journal, &run)?));
+            print(&table::labelled(&facts, table::width(&console::Term::stdout())));
             print(&format!("{}\n", summary::table(&run, &Style::new().for_stdout())));
             if let Some(lines) = summary::reason_lines(&reasons) {
                 print(&format!("{lines}\n"));
@@ -49,13 +50,13 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
 }
 
 /// What is to be said of the run besides its rows.
-fn facts(run: &Run, standing: Standing) -> Vec<(&'static str, String)> {
+fn facts(run: &Run, standing: String) -> Vec<(&'static str, String)> {
     let later = match run.throttled {
         0 => String::new(),
         throttled => format!(", {} told to come back later", thousands(throttled)),
     };
     let mut facts = vec![
-        ("run", format!("{}, {}", run.key.id, standing.sentence(run))),
+        ("run", format!("{}, {}", run.key.id, standing)),
         ("input", clean(run.input.source())),
         ("desk", clean(&format!("{} for {}", run.desk.url, run.desk.account_email))),
         ("started", moment(run.started_ms)),

@@ -105,7 +105,7 @@ pub fn write(
     summary::write(&folder.join("summary.json"), journal, run, &reasons)?;
     let next = next::steps(run, failures.as_deref(), going);
     let html = folder.join("report.html");
-    html::write(&html, journal, run, &reasons, &next)?;
+    html::write(&html, journal, run, &reasons, &next, going.flags)?;
     Ok(Files { folder, failures, in_doubt, html, reasons, remarks, next })
 }
 

@@ -6,14 +6,27 @@ use std::path::Path;
 use crate::error::EXIT_ATTENTION;
 use crate::journal::later::Place;
 use crate::journal::runs::Run;
+use crate::text::{rows, shell_word};
 
 /// What an invocation knows that the journal's rows do not say.
 #[derive(Clone, Copy, Debug)]
 pub struct Going<'a> {
     /// The command that goes on with the run.
     pub again: &'a str,
+    /// What goes with the other commands.
+    pub flags: &'a Flags,
     /// The row in doubt of another run that holds this one up.
     pub waits_for: Option<Place>,
+}
+
+/// The flags that commands about a run need here, each with a blank before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the commands' names")]
+pub struct Flags {
+    pub run: String,
+    pub resume: String,
+    pub resolve: String,
+    pub report: String,
 }
 
 /// One thing to do.
@@ -38,20 +51,16 @@ impl fmt::Display for Step {
 pub fn steps(run: &Run, failures: Option<&Path>, going: Going<'_>) -> Vec<Step> {
     let counts = &run.counts;
     let mut steps = Vec::new();
-    let resolve = |run: u64| Step {
-        what: "look up the rows in doubt at the desk, then".to_owned(),
-        command: format!("deskload resolve {run} --applied"),
-        more: " (or --resend, or --skip; --rows 5,9-12 for some of them)",
-    };
     if counts.in_doubt > 0 {
-        steps.push(resolve(run.key.id));
+        steps.push(resolve(run.key.id, going.flags));
     } else if let Some(place) = going.waits_for {
-        steps.push(resolve(place.run));
+        steps.push(resolve(place.run, going.flags));
     }
-    if let Some(failures) = failures.map(Path::display) {
+    if let Some(failures) = failures {
+        let name = shell_word(&failures.to_string_lossy());
         steps.push(Step {
-            what: format!("correct the cells in {failures}, then"),
-            command: format!("deskload run {failures}"),
+            what: format!("correct the cells in {}, then", failures.display()),
+            command: format!("deskload run {name}{}", going.flags.run),
             more: "",
         });
     }
@@ -59,5 +68,31 @@ pub fn steps(run: &Run, failures: Option<&Path>, going: Going<'_>) -> Vec<Step> 
     if counts.pending > 0 && run.exit_code != Some(EXIT_ATTENTION) {
         steps.push(Step { what: "to go on".to_owned(), command: going.again.to_owned(), more: "" });
     }
+    steps
+}
+
+fn resolve(run: u64, flags: &Flags) -> Step {
+    Step {
+        what: "look up the rows in doubt at the desk, then".to_owned(),
+        command: format!("deskload resolve {run} --applied{}", flags.resolve),
+        more: " (or --resend, or --skip; --rows 5,9-12 for some of them)",
+    }
+}
+
+/// What to do once a person has said what rows in doubt are. The reports are as they were before.
+#[must_use]
+pub fn steps_after_a_word(run: &Run, flags: &Flags) -> Vec<Step> {
+    let id = run.key.id;
+    let mut steps = Vec::new();
+    if run.counts.in_doubt > 0 {
+        steps.push(resolve(id, flags));
+    }
+    let (what, command) = if run.counts.pending > 0 {
+        let pending = rows(run.counts.pending);
+        (format!("{pending} left to send; to go on"), format!("deskload resume {id}{}", flags.resume))
+    } else {
+        ("to write the reports anew".to_owned(), format!("deskload report {id}{}", flags.report))
+    };
+    steps.push(Step { what, command, more: "" });
     steps
 }

@@ -23,7 +23,7 @@ use std::path::Path;
 use askama::Template;
 use jiff::tz::TimeZone;
 
-use super::next::Step;
+use super::next::{Flags, Step};
 use super::summary::Tallied;
 use crate::error::Error;
 use crate::journal::Journal;
@@ -53,6 +53,7 @@ struct Page<'a> {
     outcomes: Vec<OutcomeRow>,
     otherwise: Vec<String>,
     next: &'a [Step],
+    flags: &'a Flags,
     doubts: Doubts,
     reasons: Vec<ReasonRow>,
     timeline: Option<Timeline>,
@@ -81,9 +82,10 @@ pub(super) fn write(
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
+    flags: &Flags,
 ) -> Result<(), Error> {
     let clock = Clock { zone: TimeZone::system(), now: jiff::Timestamp::now() };
-    let page = render(journal, run, reasons, next, &clock)?;
+    let page = render(journal, run, reasons, next, flags, &clock)?;
     super::replace(path, |out| out.write_all(page.as_bytes()))
 }
 
@@ -92,6 +94,7 @@ fn render(
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
+    flags: &Flags,
     clock: &Clock,
 ) -> Result<String, Error> {
     let mut invocations = Vec::new();
@@ -121,6 +124,7 @@ fn render(
         outcomes: words::outcomes(&run.counts),
         otherwise: words::otherwise(&journal.settled_otherwise(run)?, run.unchanged),
         next,
+        flags,
         doubts: tables::doubts(journal, run)?,
         reasons: tables::reasons(reasons),
         timeline: timeline::draw(journal, run.key, minutes, &spans, clock)?,

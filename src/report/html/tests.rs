@@ -161,7 +161,7 @@ fn latencies_are_told_by_the_buckets_that_they_fell_into() {
 #[test]
 fn the_page_of_a_run_without_rows_is_whole() {
     let (_folder, journal, run) = opened("ticket_id,staff\n");
-    let page = render(&journal, &run, &[], &[], &clock()).unwrap();
+    let page = render(&journal, &run, &[], &[], &Flags::default(), &clock()).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">") && page.ends_with("</html>\n"), "{page}");
     assert!(page.contains("there was nothing to do") && page.contains("Nothing."), "{page}");
 }
