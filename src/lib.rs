@@ -62,3 +62,4 @@ pub mod ticket;
 pub mod todo;
 pub mod until;
 pub mod voice;
+mod wrap;

@@ -3,6 +3,9 @@
 //! Text from outside must be made harmless before it gets here (see [`crate::text`]).
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use console::measure_text_width;
+
+use crate::wrap;
 
 /// The width where a terminal does not tell its own.
 pub(crate) const USUAL_WIDTH: u16 = 100;
@@ -40,9 +43,25 @@ pub(crate) fn align_right(table: &mut Table, column: usize) {
 
 /// Labels and what belongs to them.
 pub(crate) fn labelled(lines_of: &[(&str, String)], width: Option<u16>) -> String {
+    let labels = lines_of.iter().map(|(label, _)| measure_text_width(label)).max().unwrap_or_default();
+    let room = width.map(|width| usize::from(width).saturating_sub(labels + GAPS).max(1));
     let mut table = plain(width);
     for (label, text) in lines_of {
+        let text = room.map_or_else(|| text.clone(), |room| wrap::cell(text, room));
         table.add_row([label, text.as_str()]);
     }
     lines(table)
+}
+
+/// The blanks around two columns.
+const GAPS: usize = 3;
+
+/// The table, if it is no wider than this: else what `otherwise` makes of the same.
+pub(crate) fn if_it_fits(table: Table, width: Option<u16>, otherwise: impl FnOnce(u16) -> String) -> String {
+    let text = lines(table);
+    let fits = |width: &u16| text.lines().all(|line| measure_text_width(line) <= usize::from(*width));
+    match width.filter(|width| !fits(width)) {
+        None => text,
+        Some(width) => otherwise(width),
+    }
 }

@@ -6,8 +6,6 @@
 //!
 //! A row's text or the desk's words must be made harmless before they get here (see [`crate::text`]).
 
-mod wrap;
-
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,6 +16,7 @@ use serde::Serialize;
 
 use crate::error::{Error, explained};
 use crate::progress;
+use crate::wrap;
 
 /// In which form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use crate::mapping::{At, short};
 use crate::table;
 use crate::text::{clean, rows, thousands, visible_json};
 use crate::ticket::Field;
+use crate::wrap;
 
 /// How many values of a field a person is shown, where these are what a change is about.
 const VALUES_SHOWN: usize = 20;
@@ -29,30 +30,42 @@ const VALUES_TOLD: usize = 50;
 /// How much of a request is shown, in characters.
 const SAMPLE_CHARS_MAX: usize = 600;
 
+/// Below this width a field stands above its values instead of beside them.
+const NARROW: u16 = 60;
+
 /// Fields and values with their rows.
 #[must_use]
 pub fn fields(findings: &Findings, width: Option<u16>) -> String {
+    let is_narrow = width.is_some_and(|width| width < NARROW);
     let mut table = table::plain(width);
-    table.set_header(["field", "value", "rows"]);
+    // A row for a field has no value, one for a value no field.
+    let mut add = |field: String, value: String, rows: u64| {
+        let rows = if rows == 0 { "rows".to_owned() } else { thousands(rows) };
+        match (is_narrow, field.is_empty()) {
+            (false, _) => table.add_row([field, value, rows]),
+            (true, true) => table.add_row([format!("  {value}"), rows]),
+            (true, false) => table.add_row([format!("{field} {value}"), rows]),
+        };
+    };
+    add("field".to_owned(), "value".to_owned(), 0);
     for (field, tally) in findings.tally.fields() {
         let shown = shown_values(field, tally);
         let rest = if shown.is_empty() { different(tally) } else { String::new() };
-        table.add_row([clean(&field.to_string()), rest, thousands(tally.rows)]);
+        add(clean(&field.to_string()), rest, tally.rows);
         let (mut told, count) = (0, shown.len());
         for (value, count) in shown {
             told += count;
-            table.add_row([String::new(), value, thousands(count)]);
+            add(String::new(), value, count);
         }
         let left = tally.rows - told;
         if count > 0 && left > 0 {
-            table.add_row([String::new(), others(tally, count), thousands(left)]);
+            add(String::new(), others(tally, count), left);
         }
     }
     if findings.tally.left_out > 0 {
-        let what = "(further custom fields)".to_owned();
-        table.add_row([what, String::new(), thousands(findings.tally.left_out)]);
+        add("(further custom fields)".to_owned(), String::new(), findings.tally.left_out);
     }
-    table::align_right(&mut table, 2);
+    table::align_right(&mut table, if is_narrow { 1 } else { 2 });
     table::lines(table)
 }
 
@@ -116,12 +129,13 @@ fn body(sample: &Sample, common: Common<'_>) -> Result<String, Error> {
 }
 
 /// The requests, as many as were kept.
-pub(crate) fn samples(findings: &Findings, common: Common<'_>) -> Result<String, Error> {
+pub(crate) fn samples(findings: &Findings, common: Common<'_>, width: Option<u16>) -> Result<String, Error> {
     let shown = |sample: &Sample| {
         let body = body(sample, common)?;
         let cut = body.char_indices().nth(SAMPLE_CHARS_MAX).and_then(|(cut, _)| body.get(..cut));
         let body = cut
             .map_or_else(|| body.clone(), |kept| format!("{kept}… ({} bytes)", thousands(body.len() as u64)));
+        let body = width.map_or_else(|| body.clone(), |width| wrap::json(&body, width.into()));
         Ok(format!("row {}, line {}\n{body}\n", sample.row, sample.line))
     };
     findings.samples.iter().map(shown).collect()

@@ -250,7 +250,7 @@ impl Report<'_> {
             return Ok(());
         }
         print(&format!("\n{}", shown::fields(findings, width)));
-        let samples = shown::samples(findings, self.common())?;
+        let samples = shown::samples(findings, self.common(), width)?;
         print(&format!("\nthe first requests\n{samples}\n"));
         let mut plan = vec![
             (

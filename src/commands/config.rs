@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use comfy_table::{Cell, Table, presets};
-
 use crate::cli::{ConfigPathArgs, ShowArgs};
 use crate::commands::print;
 use crate::config::{self, Layered, Origin};
@@ -11,6 +9,7 @@ use crate::desk::proprofs;
 use crate::error::Error;
 use crate::pace::Rate;
 use crate::settings::{TokenPlace, journal_path, report_dir, token_place};
+use crate::table;
 use crate::text::clean;
 
 /// Settings whose values may hold a password, and are not shown.
@@ -18,10 +17,10 @@ const HIDDEN: [&str; 2] = ["proxy", "on_finish"];
 
 /// `config show`: every setting as it would count for a `run` with the same flags.
 pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    // Each with its value and where that comes from.
+    let mut told: Vec<[String; 3]> = Vec::new();
     if let Ok(path) = found(args.send.config.config.as_deref()) {
-        table.add_row([Cell::new("config"), Cell::new(clean(&path.to_string_lossy()))]);
+        told.push(["config".to_owned(), clean(&path.to_string_lossy()), String::new()]);
     }
     for name in config::setting_names() {
         let (values, origin) = layered.setting(&name);
@@ -30,17 +29,30 @@ pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
             _ if HIDDEN.contains(&name.as_str()) => "(hidden)".to_owned(),
             text => clean(&text),
         };
-        table.add_row([Cell::new(&name), Cell::new(shown), Cell::new(from(&origin, &name))]);
+        let origin = from(&origin, &name);
+        told.push([name, shown, origin]);
     }
     let (token, origin) = token(args, layered);
-    table.add_row([Cell::new("token"), Cell::new(token), Cell::new(origin)]);
+    told.push(["token".to_owned(), token, origin.to_owned()]);
     for (name, value) in layered.profile.rules_as_text() {
-        table.add_row([Cell::new(name), Cell::new(clean(&value)), Cell::new("profile")]);
+        told.push([name.to_owned(), clean(&value), "profile".to_owned()]);
     }
-    for line in table.lines() {
-        print(&format!("{}\n", line.trim()));
-    }
+    print(&shown(&told));
     Ok(())
+}
+
+/// As a table, or, where that is too wide for the terminal, each origin behind its value.
+fn shown(told: &[[String; 3]]) -> String {
+    let width = table::width(&console::Term::stdout());
+    let mut table = table::plain(None);
+    told.iter().for_each(|row| _ = table.add_row(row));
+    table::if_it_fits(table, width, |width| {
+        let both = told.iter().map(|[name, value, origin]| match origin.as_str() {
+            "" => (name.as_str(), value.clone()),
+            _ => (name.as_str(), format!("{value} ({origin})")),
+        });
+        table::labelled(&both.collect::<Vec<_>>(), Some(width))
+    })
 }
 
 /// What counts where nobody says anything and the default depends on something.

@@ -17,7 +17,19 @@ use crate::text::shell_word;
 const KEPT_QUIET: [&str; 3] = ["proxy", "token-command", "on-finish"];
 
 /// Flags that were for one time, or for whom the answer was.
-const ONCE: [&str; 7] = ["again", "yes", "dry-run", "accept-journal", "json", "quiet", "verbose"];
+const ONCE: [&str; 11] = [
+    "again",
+    "yes",
+    "dry-run",
+    "accept-journal",
+    "json",
+    "quiet",
+    "verbose",
+    "applied",
+    "resend",
+    "skip",
+    "rows",
+];
 
 /// Flags about one input or its run, which the rows that come back from it are not.
 const FOR_ONE_INPUT: [&str; 8] =

@@ -14,8 +14,9 @@ use crate::journal::state::State;
 use crate::report::summary::{Head, rfc_3339};
 use crate::settings::{journal_path, state_folder};
 use crate::table;
-use crate::text::{clean, moment, thousands};
+use crate::text::{clean, moment, rows, thousands};
 use crate::voice::{self, Form};
+use crate::wrap::wrapped;
 
 /// Of this version of what a program is told.
 const SCHEMA: u32 = 1;
@@ -94,7 +95,7 @@ fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
     let texts = head.len();
     head.push("rows");
     head.extend(told(Counts::default()).map(|(state, _)| state.as_str()));
-    let mut table = table::plain(width);
+    let mut table = table::plain(None);
     let numbers = texts..head.len();
     head.push("state");
     table.set_header(head);
@@ -107,7 +108,27 @@ fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
         cells.push(standing.word().to_owned());
         table.add_row(cells);
     }
-    table::lines(table)
+    table::if_it_fits(table, width, |width| {
+        runs.iter().map(|(standing, run)| paragraph(*standing, run, several, width)).collect()
+    })
+}
+
+/// A run on a terminal that is too narrow for the table.
+fn paragraph(standing: Standing, run: &Run, several: bool, width: u16) -> String {
+    let outcomes = run.counts.by_outcome().into_iter().filter(|(_, count)| *count > 0);
+    let outcomes: Vec<String> =
+        outcomes.map(|(state, count)| format!("{} {}", thousands(count), state.as_str())).collect();
+    let account = if several { format!(", {}", account(run)) } else { String::new() };
+    let told = format!(
+        "run {}, {}\n  {}, {}{account}\n  {}: {}\n",
+        run.key.id,
+        standing.word(),
+        moment(run.started_ms),
+        clean(name(run)),
+        rows(run.counts.rows),
+        outcomes.join(", ")
+    );
+    wrapped(&told, width.into())
 }
 
 /// The last part of the input's path, which is what people know it by.

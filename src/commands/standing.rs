@@ -64,7 +64,7 @@ impl Standing {
                 flags.resolve
             ),
             Self::AtWork => "a process is sending".to_owned(),
-            Self::Stopped => format!("stopped: deskload resume {id}{} goes on", flags.resume),
+            Self::Stopped => format!("stopped; to go on: deskload resume {id}{}", flags.resume),
             Self::CutOff => "cut off: what was on its way is in doubt once a command works on it".to_owned(),
             Self::NotBegun => format!("not begun, nothing was sent: deskload resume {id} begins it"),
             Self::Pruned => {

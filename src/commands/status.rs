@@ -15,6 +15,7 @@ use crate::settings::{journal_path, state_folder};
 use crate::table;
 use crate::text::{clean, moment, thousands};
 use crate::voice::{self, Form};
+use crate::wrap::wrapped;
 
 /// What a program is told.
 #[derive(Serialize)]
@@ -39,9 +40,11 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
         }
         Form::Person | Form::Log => {
             let facts = facts(&run, standing.sentence(&run, &retold::flags(&journal, &run)?));
-            print(&table::labelled(&facts, table::width(&console::Term::stdout())));
+            let width = table::width(&console::Term::stdout());
+            print(&table::labelled(&facts, width));
             print(&format!("{}\n", summary::table(&run, &Style::new().for_stdout())));
             if let Some(lines) = summary::reason_lines(&reasons) {
+                let lines = width.map_or_else(|| lines.clone(), |width| wrapped(&lines, width.into()));
                 print(&format!("{lines}\n"));
             }
         }

@@ -70,6 +70,33 @@ fn a_bar_is_drawn_on_a_terminal() {
 }
 
 #[test]
+fn what_is_told_fits_a_terminal_of_forty_columns() {
+    let bench = Bench::new();
+    bench.file(
+        "rows.csv",
+        "ticket_id,staff,custom_fields.CF007-07\n1,ST007-001,a rather long text that goes on\n2.0,ST007-002,b\n",
+    );
+    bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
+    let narrow = |command: &str| {
+        let line = format!("stty cols 40 rows 50; \"$DESKLOAD\" {command}");
+        bench.shell(&format!("TERM=xterm script -qec '{line}' /dev/null"), Some(""))
+    };
+    if on_a_terminal(&bench, "--version", "").is_none() {
+        return;
+    }
+    for command in ["check rows.csv", "status", "runs", "config show"] {
+        let said = narrow(command).code(EXIT_DONE).stdout;
+        let wide = said.lines().map(str::trim_end).find(|line| console::measure_text_width(line) > 40);
+        assert_eq!(wide, None, "{command}:\n{said}");
+        // Nowhere is a word taken apart.
+        for word in ["ticket_id", "ST007-001", "finished", "DESKLOAD_ACCOUNT_", "custom_fields.CF007-07"] {
+            let letters: String = said.split_whitespace().collect();
+            assert!(said.contains(word) || !letters.contains(word), "{word} in {command}:\n{said}");
+        }
+    }
+}
+
+#[test]
 fn a_person_is_asked_before_a_new_run_and_may_say_no() {
     let bench = Bench::new();
     bench.rows(1..=3);
@@ -112,7 +139,10 @@ fn a_log_has_a_time_before_each_line_and_ends_with_what_to_do() {
         assert!(stamp.parse::<jiff::Timestamp>().is_ok(), "{line}");
     }
     let last = said.stderr.lines().last().unwrap();
-    assert!(last.ends_with("then: deskload run deskload-reports/run-1/failures.csv"), "{last}");
+    assert!(
+        last.ends_with("then: deskload run deskload-reports/run-1/failures.csv --max-failures 9"),
+        "{last}"
+    );
     assert!(said.stderr.contains(": 3 applied, 1 failed, 1 in doubt of 5 rows\n"), "{}", said.stderr);
 }
 

@@ -98,7 +98,7 @@ fn the_status_tells_what_a_run_waits_for() {
     for (run, says) in [
         ("1", "the ticket is locked"),
         ("2", "then deskload resolve 2"),
-        ("3", "deskload resume 3 goes on"),
+        ("3", "stopped; to go on: deskload resume 3 --concurrency 1"),
         ("4", "two@example.com"),
     ] {
         let said = bench.run(&["status", run]).code(EXIT_DONE);
