@@ -82,7 +82,10 @@ fn parts(word: &str, room: usize) -> Vec<&str> {
     if measure_text_width(word.trim_end()) <= room {
         return vec![word];
     }
-    word.split_inclusive(['/', '_', '-', '.', '@', '=', ',', '&']).collect()
+    let scheme = word.find("://").map_or(0, |at| at + "://".len());
+    let ends = ['/', '_', '-', '.', '@', '=', ',', '&'];
+    let first = word[scheme..].find(ends).map_or(word.len(), |at| scheme + at + 1);
+    std::iter::once(&word[..first]).chain(word[first..].split_inclusive(ends)).collect()
 }
 
 /// The words, each with the blanks behind it; a command at the start or behind a colon is one, up to the remark in brackets
@@ -119,6 +122,10 @@ mod tests {
     fn an_address_is_broken_behind_a_stroke_and_a_path_is_not() {
         let line = "to http://127.0.0.1:8008/app/api/v1/update/, pace 1/s";
         assert_eq!(wrapped(line, 30), "to http://127.0.0.1:8008/app/\n  api/v1/update/, pace 1/s");
+        assert_eq!(
+            wrapped("to send to http://127.0.0.1/app/", 16),
+            "to send to\n  http://127.0.\n  0.1/app/"
+        );
         assert_eq!(cell("/home/ops/deskload-reports", 12), "/home/ops/\ndeskload-\nreports");
     }
 

@@ -57,6 +57,8 @@ struct Page<'a> {
     doubts: Doubts,
     reasons: Vec<ReasonRow>,
     timeline: Option<Timeline>,
+    /// What stands for the chart of a run that is too short for one; `None`: nothing was sent.
+    brief: Option<String>,
     latencies: Option<LatencyTable>,
     tickets: Option<Count>,
     fields: Vec<FieldRow>,
@@ -101,14 +103,18 @@ fn render(
     journal.each_invocation(run.key, |invocation| invocations.push(invocation))?;
     let mut latencies = Latencies::default();
     let mut minutes: Option<(i64, i64)> = None;
+    let mut waits_ms = [0; 2];
     journal.each_minute(run.key, |minute| {
         latencies.add(&minute.latencies);
+        waits_ms = [waits_ms[0] + minute.paused_ms, waits_ms[1] + minute.away_ms];
         minutes = Some((minutes.map_or(minute.minute, |(first, _)| first), minute.minute));
     })?;
     let spans = timeline::spans(&invocations, minutes.map(|(_, last)| last));
     let changed = journal.changed(run)?;
     let (fields, more_fields) = tables::fields(&changed);
     let now_ms = || clock.now.as_millisecond();
+    let times = times(run, &spans);
+    let pace = invocations.last().map_or("", |invocation| invocation.pace.as_str());
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
         run,
@@ -120,7 +126,6 @@ fn render(
         input: run.input.source(),
         began: clock.at(run.started_ms),
         ended: run.ended_ms.map(|ended_ms| clock.at(ended_ms)),
-        times: times(run, &spans),
         outcomes: words::outcomes(&run.counts),
         otherwise: words::otherwise(&journal.settled_otherwise(run)?, run.unchanged),
         next,
@@ -128,6 +133,8 @@ fn render(
         doubts: tables::doubts(journal, run)?,
         reasons: tables::reasons(reasons),
         timeline: timeline::draw(journal, run.key, minutes, &spans, clock)?,
+        brief: (run.attempts > 0).then(|| words::brief(&times, pace, waits_ms)),
+        times,
         latencies: tables::latencies(&latencies),
         tickets: changed.tickets.map(Count),
         fields,

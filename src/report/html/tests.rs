@@ -164,4 +164,22 @@ fn the_page_of_a_run_without_rows_is_whole() {
     let page = render(&journal, &run, &[], &[], &Flags::default(), &clock()).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">") && page.ends_with("</html>\n"), "{page}");
     assert!(page.contains("there was nothing to do") && page.contains("Nothing."), "{page}");
+    assert!(!page.contains("<table>") && !page.contains("<svg") && !page.contains("Throughput"), "{page}");
+}
+
+#[test]
+fn a_run_too_short_for_a_chart_is_told_in_a_sentence() {
+    let (_folder, mut journal, run) = opened(&csv(2));
+    let begin = Beginning { now_ms: 0, again: "deskload resume", pace: "1/s" };
+    journal.begin_invocation(run.key, &begin).unwrap();
+    let permit = grant(&mut journal, &run, &[1]).unwrap().remove(0);
+    let outcomes = vec![permit.send().settle(Ending::Applied, Duration::from_millis(30))];
+    let meanwhile = Meanwhile { now_ms: 1, paused_ms: 3_000, away_ms: 0, per_second: Some(1.0) };
+    journal.commit(run.key, &Batch { outcomes, meanwhile, ..Batch::default() }).unwrap();
+    journal.end_invocation(run.key, &End { ended_ms: 4_000, exit_code: EXIT_EARLY, said: None }).unwrap();
+    let run = journal.run(run.key.id).unwrap().unwrap();
+    let page = render(&journal, &run, &[], &[], &Flags::default(), &clock()).unwrap();
+    let told = "It was at work for 4s, too short for a chart over time: 15.0 a minute were applied, at a pace of 1/s. \
+                The desk asked to wait for 3s of it.";
+    assert!(page.contains(told), "{page}");
 }

@@ -31,7 +31,7 @@ const COLUMN_WIDTH: usize = 10;
 const SEEN_MIN: f64 = 6.0;
 
 /// Waits that are shorter, all together, are nothing to tell a person of.
-const WORTH_TELLING_MS: u64 = 1_000;
+pub(super) const WORTH_TELLING_MS: u64 = 1_000;
 
 /// When a process was at work, in UNIX milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

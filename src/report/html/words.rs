@@ -6,7 +6,10 @@ use crate::error::EXIT_ATTENTION;
 use crate::journal::changed::SettledOtherwise;
 use crate::journal::invocations::Invocation;
 use crate::journal::runs::{Counts, Run};
-use crate::text::{rows, thousands};
+use crate::text::{duration, rows, thousands};
+
+use super::Times;
+use super::timeline::WORTH_TELLING_MS;
 
 /// A number that the page shows with its thousands apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,6 +195,27 @@ pub(super) fn speed(per_second: f64) -> String {
         minute if minute * 60.0 >= 0.95 => format!("{:.1} a minute", minute * 60.0),
         hour => format!("{:.1} an hour", hour * 3_600.0),
     }
+}
+
+/// What stands for the chart over time where there are too few minutes for one.
+pub(super) fn brief(times: &Times, pace: &str, waits_ms: [u64; 2]) -> String {
+    let mut told = match &times.worked {
+        Some(worked) => format!("It was at work for {worked}, too short for a chart over time"),
+        None => "It was too short for a chart over time".to_owned(),
+    };
+    if let Some(speed) = &times.speed {
+        told += &format!(": {speed} were applied");
+    }
+    if !pace.is_empty() {
+        told += &format!(", at a pace of {pace}");
+    }
+    told.push('.');
+    for (ms, why) in waits_ms.into_iter().zip(["The desk asked to wait for", "The desk was away for"]) {
+        if ms >= WORTH_TELLING_MS {
+            told += &format!(" {why} {} of it.", duration(std::time::Duration::from_millis(ms)));
+        }
+    }
+    told
 }
 
 /// What was settled otherwise than by the desk's answer, a sentence each.
