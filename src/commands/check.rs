@@ -11,6 +11,7 @@ use crate::check::tickets::Counted;
 use crate::check::{Findings, shown};
 use crate::cli::CheckArgs;
 use crate::commands::forecast::{self, Forecast};
+use crate::commands::remarks::Remark;
 use crate::commands::source::{Source, locate};
 use crate::commands::{now_ms, print, remarks};
 use crate::config::Profile;
@@ -122,32 +123,34 @@ impl Checked {
     }
 
     /// What looks wrong, and stops nobody.
-    fn warnings(&mut self, input: &InputSettings, settings: &CheckSettings) -> Vec<String> {
+    fn warnings(&mut self, input: &InputSettings, settings: &CheckSettings) -> Vec<Remark> {
         let mapping = &input.mapping;
-        let mut warnings = self.findings.tally.warnings();
-        warnings.extend(remarks::lines(&self.survey, mapping));
+        let odd = self.findings.tally.warnings().into_iter();
+        let mut warnings: Vec<Remark> = odd.map(|text| Remark::new("suspicious_ids", None, text)).collect();
+        warnings.extend(remarks::of(&self.survey, mapping));
+        let mut warn = |kind, rows, text| warnings.push(Remark::new(kind, rows, text));
         let survey = &self.survey;
         let max_failures = settings.terms.limits.max_failures;
         if max_failures.is_reached(survey.invalid, survey.rows) {
-            warnings.push(format!(
+            let text = format!(
                 "{} of {} are invalid, more than --max-failures {max_failures} allows: run would send nothing at \
                  first",
                 thousands(survey.invalid),
                 rows(survey.rows)
-            ));
+            );
+            warn("too_many_invalid", Some(survey.invalid), text);
         }
         if input.only_changed && settings.account_email.is_none() {
-            warnings.push(
-                "what --only-changed would skip is not known without --account-email: all that is valid counts as sent"
-                    .to_owned(),
-            );
+            let text = "what --only-changed would skip is not known without --account-email: all that is valid counts as sent";
+            warn("unchanged_unknown", None, text.to_owned());
         }
         if survey.rows == 0 {
-            warnings.push("there is no row".to_owned());
+            warn("no_rows", Some(0), "there is no row".to_owned());
         }
         if !mapping.set.is_empty() && survey.rows > 0 {
             let set: Vec<String> = mapping.set.keys().map(ToString::to_string).collect();
-            warnings.push(format!("--set gives every row the same {}", clean(&set.join(", "))));
+            let text = format!("--set gives every row the same {}", clean(&set.join(", ")));
+            warn("set_in_every_row", Some(survey.rows), text);
         }
         warnings
     }
@@ -167,7 +170,7 @@ struct Report<'a> {
     name: &'a str,
     checked: &'a Checked,
     counted: Counted,
-    warnings: &'a [String],
+    warnings: &'a [Remark],
     settings: &'a CheckSettings,
 }
 
@@ -183,7 +186,7 @@ struct Told<'a> {
     account_email: Option<&'a str>,
     #[serde(flatten)]
     found: shown::Told<'a>,
-    warnings: &'a [String],
+    warnings: &'a [Remark],
     requests: u64,
     #[serde(flatten)]
     forecast: forecast::Told,
@@ -288,7 +291,7 @@ impl Report<'_> {
             voice::complain(&format!("and {} more that are invalid\n", rows(more)));
         }
         for warning in self.warnings {
-            voice::complain(&format!("warning: {warning}"));
+            voice::complain(&format!("warning: {}", warning.text));
         }
         if !self.warnings.is_empty() {
             voice::complain("");

@@ -240,8 +240,8 @@ impl Planner<'_> {
         let (survey, unchanged) =
             self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
-        for remark in remarks::lines(&survey, &self.input.mapping) {
-            say(&remark);
+        for remark in remarks::of(&survey, &self.input.mapping) {
+            remark.tell();
         }
         let updates = survey.rows - survey.invalid - unchanged.as_ref().map_or(0, Unchanged::count);
         self.settings.terms.guards.check(survey.rows, updates)?;

@@ -252,3 +252,25 @@ fn what_a_profile_says_counts() {
     let checked = bench.run(&["check", "--config", "config.toml", "rows.csv"]).code(EXIT_DONE);
     says(&checked.stdout, &["2/s, which is the limit that binds"]);
 }
+
+#[test]
+fn what_may_not_be_meant_is_told_to_a_program_as_data() {
+    let bench = Bench::new();
+    let rows = "ticket_id,staff\n1,ST007-001\n1,ST007-001\n2,ST007-002\n3,ST007-003\n4,anna\n";
+    bench.file("rows.csv", rows);
+    let of = |output: &str, event: &str| -> Vec<serde_json::Value> {
+        let lines = output.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["event"] == event).collect()
+    };
+    let checked = bench.run(&["check", "rows.csv", "--json", "--set", "priority=low"]).code(EXIT_DONE);
+    let told = of(&checked.stdout, "check").remove(0);
+    let warnings = told["warnings"].as_array().unwrap();
+    let kinds: Vec<&str> = warnings.iter().map(|warning| warning["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["suspicious_ids", "identical_rows", "set_in_every_row"], "{told}");
+    assert_eq!((&warnings[1]["rows"], &told["rate_is_guess"]), (&1.into(), &false.into()), "{told}");
+    assert!(warnings[0]["text"].as_str().unwrap().contains("anna"), "{told}");
+    let run = bench.run(&["run", "rows.csv", "--json"]).code(EXIT_DONE);
+    let [warning] = &of(&run.stdout, "warning")[..] else { panic!("{}", run.stdout) };
+    assert_eq!((&warning["kind"], &warning["rows"]), (&"identical_rows".into(), &1.into()), "{warning}");
+    assert_eq!(of(&run.stdout, "plan")[0]["rate_is_guess"], false);
+}
