@@ -196,8 +196,18 @@ fn every_test_that_answers_a_complaint_is_there() {
         let tests = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
         let named = tests.split('`').skip(1).step_by(2);
         for name in named {
-            let places = ["tests/promises", ""].map(|folder| Path::new(ROOT).join(folder).join(name));
-            assert!(places.iter().any(|place| place.exists()), "{name} in {row}");
+            let (file, test) = name.split_once(": ").map_or((name, None), |(file, test)| (file, Some(test)));
+            let mut places =
+                ["tests/promises", ""].map(|folder| Path::new(ROOT).join(folder).join(file)).into_iter();
+            let Some(place) = places.find(|place| place.exists()) else { panic!("{name} in {row}") };
+            let Some(test) = test else { continue };
+            let text = fs::read_to_string(place).unwrap();
+            let (before, _) =
+                text.split_once(&format!("\nfn {test}() {{")).unwrap_or_else(|| panic!("{name} in {row}"));
+            assert!(
+                before.lines().rev().take(3).any(|line| line == "#[test]"),
+                "{name} is no test, in {row}"
+            );
         }
         assert!(tests.contains('`'), "no test in {row}");
     }
