@@ -45,7 +45,7 @@ pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
 fn shown(told: &[[String; 3]]) -> String {
     let width = table::width(&console::Term::stdout());
     let mut table = table::plain(None);
-    told.iter().for_each(|row| _ = table.add_row(row));
+    table.add_rows(told);
     table::if_it_fits(table, width, |width| {
         let both = told.iter().map(|[name, value, origin]| match origin.as_str() {
             "" => (name.as_str(), value.clone()),

@@ -51,7 +51,9 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             }
             say(&format!("written: {}", folder.join("summary.json").display()));
             say(&format!("written: {}", html.display()));
-            next.iter().for_each(|step| say(&step.to_string()));
+            for step in next {
+                say(&step.to_string());
+            }
         }
     }
     journal.close()

@@ -46,20 +46,19 @@ impl Typed {
 
     /// All of it.
     pub(super) fn whole(&self) -> String {
-        let mut whole = "deskload".to_owned();
+        let mut whole = vec!["deskload".to_owned()];
         let mut hides = false;
         for word in &self.0 {
             let (name, value) = split(word).unwrap_or_default();
             let is_secret = KEPT_QUIET.contains(&name);
-            whole.push(' ');
-            whole.push_str(&match value {
+            whole.push(match value {
                 _ if hides => "…".to_owned(),
                 Some(_) if is_secret => format!("--{name}=…"),
                 _ => shell_word(word),
             });
             hides = !hides && is_secret && value.is_none();
         }
-        whole
+        whole.join(" ")
     }
 
     /// The flags that this command takes, too, each with a blank before it.

@@ -39,7 +39,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
             voice::tell_last("status", Told { summary, standing: ToldStanding::new(standing, &run) });
         }
         Form::Person | Form::Log => {
-            let facts = facts(&run, standing.sentence(&run, &retold::flags(&journal, &run)?));
+            let facts = facts(&run, &standing.sentence(&run, &retold::flags(&journal, &run)?));
             let width = table::width(&console::Term::stdout());
             print(&table::labelled(&facts, width));
             print(&format!("{}\n", summary::table(&run, &Style::new().for_stdout())));
@@ -53,7 +53,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Error> {
 }
 
 /// What is to be said of the run besides its rows.
-fn facts(run: &Run, standing: String) -> Vec<(&'static str, String)> {
+fn facts(run: &Run, standing: &str) -> Vec<(&'static str, String)> {
     let later = match run.throttled {
         0 => String::new(),
         throttled => format!(", {} told to come back later", thousands(throttled)),

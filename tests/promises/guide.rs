@@ -196,14 +196,16 @@ fn every_test_that_answers_a_complaint_is_there() {
         let tests = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
         let named = tests.split('`').skip(1).step_by(2);
         for name in named {
-            let (file, test) = name.split_once(": ").map_or((name, None), |(file, test)| (file, Some(test)));
+            let (file, function) =
+                name.split_once(": ").map_or((name, None), |(file, function)| (file, Some(function)));
             let mut places =
                 ["tests/promises", ""].map(|folder| Path::new(ROOT).join(folder).join(file)).into_iter();
             let Some(place) = places.find(|place| place.exists()) else { panic!("{name} in {row}") };
-            let Some(test) = test else { continue };
+            let Some(function) = function else { continue };
             let text = fs::read_to_string(place).unwrap();
-            let (before, _) =
-                text.split_once(&format!("\nfn {test}() {{")).unwrap_or_else(|| panic!("{name} in {row}"));
+            let (before, _) = text
+                .split_once(&format!("\nfn {function}() {{"))
+                .unwrap_or_else(|| panic!("{name} in {row}"));
             assert!(
                 before.lines().rev().take(3).any(|line| line == "#[test]"),
                 "{name} is no test, in {row}"

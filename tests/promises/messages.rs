@@ -128,6 +128,7 @@ fn assert_for_people(text: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn every_error_that_a_person_can_cause_says_what_where_and_what_to_do() {
     let bench = Bench::new();
     files(&bench);

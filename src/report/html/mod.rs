@@ -114,7 +114,7 @@ fn render(
     let (fields, more_fields) = tables::fields(&changed);
     let now_ms = || clock.now.as_millisecond();
     let times = times(run, &spans);
-    let pace = invocations.last().map_or("", |invocation| invocation.pace.as_str());
+    let last_pace = invocations.last().map_or("", |invocation| invocation.pace.as_str());
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
         run,
@@ -133,7 +133,7 @@ fn render(
         doubts: tables::doubts(journal, run)?,
         reasons: tables::reasons(reasons),
         timeline: timeline::draw(journal, run.key, minutes, &spans, clock)?,
-        brief: (run.attempts > 0).then(|| words::brief(&times, pace, waits_ms)),
+        brief: (run.attempts > 0).then(|| words::brief(&times, last_pace, waits_ms)),
         times,
         latencies: tables::latencies(&latencies),
         tickets: changed.tickets.map(Count),

@@ -199,23 +199,18 @@ pub(super) fn speed(per_second: f64) -> String {
 
 /// What stands for the chart over time where there are too few minutes for one.
 pub(super) fn brief(times: &Times, pace: &str, waits_ms: [u64; 2]) -> String {
-    let mut told = match &times.worked {
+    let begin = match &times.worked {
         Some(worked) => format!("It was at work for {worked}, too short for a chart over time"),
         None => "It was too short for a chart over time".to_owned(),
     };
-    if let Some(speed) = &times.speed {
-        told += &format!(": {speed} were applied");
-    }
-    if !pace.is_empty() {
-        told += &format!(", at a pace of {pace}");
-    }
-    told.push('.');
-    for (ms, why) in waits_ms.into_iter().zip(["The desk asked to wait for", "The desk was away for"]) {
-        if ms >= WORTH_TELLING_MS {
-            told += &format!(" {why} {} of it.", duration(std::time::Duration::from_millis(ms)));
-        }
-    }
-    told
+    let speed = times.speed.as_ref().map_or_else(String::new, |speed| format!(": {speed} were applied"));
+    let pace = if pace.is_empty() { String::new() } else { format!(", at a pace of {pace}") };
+    let waits = waits_ms.into_iter().zip(["The desk asked to wait for", "The desk was away for"]);
+    let waits = waits.filter(|(ms, _)| *ms >= WORTH_TELLING_MS);
+    let waits: Vec<String> = waits
+        .map(|(ms, why)| format!(" {why} {} of it.", duration(std::time::Duration::from_millis(ms))))
+        .collect();
+    format!("{begin}{speed}{pace}.{}", waits.concat())
 }
 
 /// What was settled otherwise than by the desk's answer, a sentence each.
