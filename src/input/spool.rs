@@ -102,8 +102,8 @@ pub fn plain(source: &mut dyn Read, kind: Kind<'_>) -> Result<Option<Nature>, Er
     if Packing::of(&head) != Packing::None {
         return Ok(None);
     }
-    kind::refuse_as_text(&head)?;
     let chosen = decode::choose(&head, encoding);
+    kind::refuse_as_text(&head, chosen.encoding.is_none())?;
     let first = first(&head).filter(|_| chosen.mark == 0 && chosen.encoding.is_none());
     Ok(first.map(|first| Nature { first: Some(first), ..Nature::default() }))
 }

@@ -176,7 +176,9 @@ fn a_run_too_short_for_a_chart_is_told_in_a_sentence() {
     let outcomes = vec![permit.send().settle(Ending::Applied, Duration::from_millis(30))];
     let meanwhile = Meanwhile { now_ms: 1, paused_ms: 3_000, away_ms: 0, per_second: Some(1.0) };
     journal.commit(run.key, &Batch { outcomes, meanwhile, ..Batch::default() }).unwrap();
-    journal.end_invocation(run.key, &End { ended_ms: 4_000, exit_code: EXIT_EARLY, said: None }).unwrap();
+    journal
+        .end_invocation(run.key, &End { now_ms: 4_000, ended_ms: 4_000, exit_code: EXIT_EARLY, said: None })
+        .unwrap();
     let run = journal.run(run.key.id).unwrap().unwrap();
     let page = render(&journal, &run, &[], &[], &Flags::default(), &clock()).unwrap();
     let told = "It was at work for 4s, too short for a chart over time: 15.0 a minute were applied, at a pace of 1/s. \
