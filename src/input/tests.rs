@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::layout::parse_delimiter;
-use super::spool::{digest, take};
+use super::spool::{Kind, digest, plain, take};
 use super::*;
 use crate::error::Error;
-use crate::mapping::{Mapping, MappingSpec};
+use crate::mapping::{Complaint, Mapping, MappingSpec};
 
 const CSV: Layout = Layout { format: Format::Csv, delimiter: b',', bom: false };
 const JSONL: Layout = Layout { format: Format::Jsonl, delimiter: b',', bom: false };
@@ -314,6 +314,72 @@ fn a_key_that_means_nothing_makes_the_jsonl_unusable_and_a_broken_line_does_not(
     let message = unusable(look("\n{\"ticket_id\":1,\"prio\":\"low\"}\n", JSONL, false).0);
     assert!(message.starts_with("line 2, key \"prio\": "), "{message}");
     assert!(message.contains("did you mean priority?"), "{message}");
+}
+
+#[test]
+fn what_ends_the_input_is_told_after_every_row_before_it() {
+    let rows = lines(9_000, |id| format!("{id},{}\n", if id == 4_321 { "urgent" } else { "low" }));
+    let text = format!("ticket_id,priority\n{rows}1,\"low\n");
+    let file = file(text);
+    let mut records = Records::open(file.path(), &CSV).unwrap();
+    let mapping = Mapping::resolve(&MappingSpec::default(), records.header()).unwrap();
+    let mut seen = Vec::new();
+    let survey = survey(&mut records, &mapping, false, &mut |row| {
+        seen.push((row.row.number(), row.row.line(), row.result.map(|asks| asks.ticket().get()).ok()));
+        Ok(())
+    });
+    assert!(unusable(survey).starts_with("line 9002, column 2: a quote opens here"));
+    let expected = (1..=9_000).map(|row| (row, row + 1, (row != 4_321).then_some(row)));
+    assert!(seen.into_iter().eq(expected));
+}
+
+#[test]
+fn a_row_asks_for_the_same_whether_it_is_looked_at_or_sent() {
+    let csv: &[u8] = b"ticket_id,subject,email,custom_fields.A,custom_fields\n\
+        1,x, a@b.c ,y,\"[{\"\"id\"\":\"\"B\"\",\"\"value\"\":1}]\"\n2,\xC3,\xA9@b.c,z,\n3, ,,,\n4,a\0b,,,\n\
+        5,#N/A,,,\n6,#7,\xC3\xA9,\xFF,\n 07 ,,,\xC2\xA0,\n8,,,y,\"[{\"\"id\"\":\"\"a\"\",\"\"value\"\":\"\"\\u00e9\"\"}]\"\n9,1\n";
+    let jsonl: &[u8] = b"{\"subject\":\"\\u00e9\",\"custom_fields.A\":\"x\",\"ticket_id\":1,\"email\":\" e \"}\n\
+        {\"ticket_id\":\"2\",\"custom_fields\":\"[{\\\"id\\\":\\\"B\\\",\\\"value\\\":[1]}]\",\"name\":\"n\"}\n\
+        {\"ticket_id\":3,\"name\":true}\n{\"ticket_id\":4,\"name\":\"\\ud800\"}\n{\"ticket_id\":5}\n";
+    for (text, layout) in [(csv, CSV), (jsonl, JSONL)] {
+        let file = file(text);
+        let mut records = Records::open(file.path(), &layout).unwrap();
+        let mapping = Mapping::resolve(&MappingSpec::default(), records.header()).unwrap();
+        let mut looked = Vec::new();
+        survey(&mut records, &mapping, false, &mut |seen| {
+            looked.push(
+                seen.result.map(|asks| asks.update().unwrap()).map_err(|invalid| invalid.message.clone()),
+            );
+            Ok(())
+        })
+        .unwrap();
+        let mut records = Records::open(file.path(), &layout).unwrap();
+        let (mut sent, mut record) = (Vec::new(), Record::new());
+        while records.next(&mut record).unwrap() {
+            sent.push(match mapping.update(&record) {
+                Ok(mapped) => Ok(mapped.update),
+                Err(Complaint::Row(trouble)) => Err(trouble.to_string()),
+                Err(Complaint::Input(error)) => panic!("{error}"),
+            });
+        }
+        assert_eq!(looked, sent);
+        assert!(sent.iter().any(Result::is_ok) && sent.iter().any(Result::is_err));
+    }
+}
+
+#[test]
+fn a_plain_input_is_told_from_one_that_has_to_be_copied() {
+    let is_plain = |content: &[u8], kind| plain(&mut Drip(content), kind).unwrap().is_some();
+    assert!(is_plain(b" \nticket_id\n1\n", Kind::Text(None)));
+    assert!(is_plain("é".as_bytes(), Kind::Text(Some("UTF-8"))));
+    for content in
+        [&b"\xEF\xBB\xBFticket_id\n"[..], b"\xFF\xFEt\0", b"\x1F\x8B\x08\0", b"\x28\xB5\x2F\xFD", b"", b"\n"]
+    {
+        assert!(!is_plain(content, Kind::Text(None)), "{content:?}");
+    }
+    assert!(!is_plain(b"ticket_id\n", Kind::Text(Some("windows-1252"))));
+    assert!(!is_plain(b"ticket_id\n", Kind::Sheet(None, b',')));
+    assert!(matches!(plain(&mut &b"PK\x03\x04"[..], Kind::Text(None)), Err(Error::Input(_))));
 }
 
 #[test]
