@@ -215,16 +215,10 @@ impl<'a, D: Desk> Pipeline<'a, D> {
                     self.asked = true;
                     self.stop(Error::Interrupted(signal));
                 }
+                Some(landed) = self.in_flight.next() => self.take_in(landed),
                 done = wait_for(&mut commit), if commit.is_some() => {
                     commit = None;
                     self.committed(done);
-                }
-                Some(landed) = self.in_flight.next() => {
-                    self.take_in(landed);
-                    // Those that came at the same time share what follows.
-                    while let Some(Some(landed)) = self.in_flight.next().now_or_never() {
-                        self.take_in(landed);
-                    }
                 }
                 renewed = wait_for(&mut self.renewing), if self.renewing.is_some() => {
                     self.renewing = None;

@@ -104,10 +104,7 @@ impl<D: Desk> Pipeline<'_, D> {
         } else {
             let free = slots.saturating_sub(self.in_flight.len());
             let ahead = (free + self.landed_lately).min(self.parts.pace.ahead_max());
-            // What the next commit settles makes room for what it marks: it is one transaction, so that the bound holds
-            // before and after it.
-            let settled = self.batch.outcomes.len() + self.batch.given_back.len();
-            self.parts.marked_max.saturating_sub(self.open - settled).min(ahead.saturating_sub(unsent))
+            self.parts.marked_max.saturating_sub(self.open).min(ahead.saturating_sub(unsent))
         };
         let most = self.wanting.len() + room;
         while self.wanting.len() < most {
