@@ -25,6 +25,8 @@ pub struct Lanes {
     /// Tickets with a row ready or under way, and what waits behind it.
     busy: HashMap<TicketId, VecDeque<Row>, RandomState>,
     held: HashSet<TicketId, RandomState>,
+    /// The journal itself keeps back what waits for a row in doubt, so that nothing is held here for good.
+    forgets: bool,
     /// Rows admitted that have no entry in the journal yet.
     without_entry: BTreeSet<u64>,
     /// One past the last row admitted.
@@ -47,6 +49,13 @@ impl Lanes {
     #[must_use]
     pub fn starting_at(cursor: u64) -> Self {
         Self { next: cursor, ..Self::default() }
+    }
+
+    /// For a journal that several machines share: it refuses rows whose ticket has to wait, and a doubt may be settled
+    /// by others at any time.
+    #[must_use]
+    pub fn of_a_shared_journal() -> Self {
+        Self { next: 1, forgets: true, ..Self::default() }
     }
 
     /// Whether another row may be read, given how many are wanted ready.
@@ -123,7 +132,14 @@ impl Lanes {
 
     /// Lets no more rows of this ticket through; gives those that were waiting, which stay pending.
     pub fn hold(&mut self, ticket: TicketId) -> VecDeque<Row> {
-        self.held.insert(ticket);
+        if !self.forgets {
+            self.held.insert(ticket);
+        }
+        self.let_go(ticket)
+    }
+
+    /// Gives up a ticket whose row is not ours to send; gives those that were waiting behind it.
+    pub fn let_go(&mut self, ticket: TicketId) -> VecDeque<Row> {
         let waiting = self.busy.remove(&ticket).unwrap_or_default();
         self.waiting -= waiting.len();
         for row in &waiting {

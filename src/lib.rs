@@ -17,7 +17,7 @@
 //! | [`ticket`] | the domain: which ticket, which changes |
 //! | [`spooled`], [`mod@todo`], [`newer`] | a run's rows by their numbers; those that are left, in order; what later rows have said |
 //! | [`lanes`] | one ticket at a time, in file order |
-//! | [`journal`] | states and transitions: intent, permit, outcome; the account file |
+//! | [`journal`] | states and transitions: intent, permit, outcome; the account file; the same in PostgreSQL |
 //! | [`pace`] | when the next request may leave; what is left of the budget |
 //! | [`desk`] | the one request that a permit allows, and what came back means |
 //! | [`breaker`] | what it means for the run: settle, again, rest, stop |

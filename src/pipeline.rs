@@ -26,12 +26,13 @@ use tokio::time::Instant;
 use crate::breaker::Breaker;
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::journal::fingerprint::SameUpdate;
 use crate::journal::later::Place;
 use crate::journal::runs::Counts;
 use crate::journal::state::Permit;
 use crate::journal::transitions::{Batch, Committed};
-use crate::journal::writer::Writer;
+use crate::journal::writer::{Commits, Writer};
 use crate::lanes::Lanes;
 use crate::pace::{LEAD, Pace};
 use crate::progress::Progress;
@@ -50,13 +51,13 @@ const PARKED_MAX: usize = 10_000;
 const READY_PER_SLOT: usize = 4;
 
 /// What a pipeline is made of.
-pub struct Parts<'a, D> {
+pub struct Parts<'a, D, J = Journal> {
     /// Who applies updates.
     pub desk: &'a D,
     /// Where rows come from.
     pub source: Source,
     /// Who commits.
-    pub writer: Writer,
+    pub writer: Writer<J>,
     /// One ticket at a time; knows the tickets that are held from the start.
     pub lanes: Lanes,
     /// When a request may leave.
@@ -81,9 +82,9 @@ pub struct Parts<'a, D> {
 
 /// How an invocation's sending ended.
 #[derive(Debug)]
-pub struct Driven {
+pub struct Driven<J = Journal> {
     /// The writer, to get the journal back from.
-    pub writer: Writer,
+    pub writer: Writer<J>,
     /// The bar or the lines, to be taken down.
     pub progress: Progress,
     /// How it ended.
@@ -129,8 +130,8 @@ struct Landed {
 }
 
 /// What is under way, and what gathers for the next commit.
-pub struct Pipeline<'a, D> {
-    parts: Parts<'a, D>,
+pub struct Pipeline<'a, D, J = Journal> {
+    parts: Parts<'a, D, J>,
     /// Rows read and not yet admitted; the end of the rows has been seen.
     read: VecDeque<Row>,
     read_all: bool,
@@ -140,6 +141,8 @@ pub struct Pipeline<'a, D> {
     granting: Vec<Row>,
     /// When the commit under way began, and until when its permits may be used.
     granting_since: Instant,
+    /// Rows of its outcomes that were applied.
+    settling_applied: u64,
     good_until: Option<Instant>,
     permits: VecDeque<Granted>,
     /// Rows whose ticket rests until then; their number keeps apart those of one moment.
@@ -162,10 +165,10 @@ pub struct Pipeline<'a, D> {
     broken: bool,
 }
 
-impl<'a, D: Desk> Pipeline<'a, D> {
+impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
     /// Puts the parts together; nothing moves yet.
     #[must_use]
-    pub fn new(parts: Parts<'a, D>) -> Self {
+    pub fn new(parts: Parts<'a, D, J>) -> Self {
         Self {
             parts,
             read: VecDeque::new(),
@@ -174,6 +177,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
             wanting: Vec::new(),
             granting: Vec::new(),
             granting_since: Instant::now(),
+            settling_applied: 0,
             good_until: None,
             permits: VecDeque::new(),
             parked: BTreeMap::new(),
@@ -192,7 +196,7 @@ impl<'a, D: Desk> Pipeline<'a, D> {
     }
 
     /// Sends what is left, until the end, a stop or a signal; then finishes what is in flight.
-    pub async fn run(mut self) -> Driven {
+    pub async fn run(mut self) -> Driven<J> {
         let mut commit: Option<LocalBoxFuture<'static, Result<Committed, Error>>> = None;
         self.go_on_with_a_pause();
         loop {
@@ -264,11 +268,12 @@ impl<'a, D: Desk> Pipeline<'a, D> {
         if self.in_flight.len() >= slots {
             return tick;
         }
-        let due = self.parts.pace.due();
-        if !self.permits.is_empty() {
-            return due.min(tick);
+        if let Some(first) = self.permits.front() {
+            let due = self.parts.pace.due();
+            return first.permit.turn().map_or(due, |turn| turn.max(due)).min(tick);
         }
         if self.parts.lanes.ready() > 0 && !committing {
+            let due = self.parts.pace.asks_from();
             return due.checked_sub(LEAD).unwrap_or(due).min(tick);
         }
         tick

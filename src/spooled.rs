@@ -268,6 +268,18 @@ pub fn sweep(journal: &mut Journal) -> Result<(), Error> {
     })
 }
 
+/// Removes the copies that killed processes left in a folder where nothing else is kept.
+pub(crate) fn sweep_copies(folder: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::file("look through the folder", folder, &error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if is_left_over(&entry, &HashSet::new()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
 fn is_left_over(entry: &DirEntry, named: &HashSet<String>) -> bool {
     let name = entry.file_name();
     let Some(name) = name.to_str() else { return false };

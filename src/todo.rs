@@ -3,7 +3,8 @@
 //! Rows below the cursor that are pending come first, then everything from the cursor on that has no settled
 //! entry. The journal's entries are the truth; the cursor only saves reading. Nothing here writes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -228,10 +229,38 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks read ahead.
 const CHUNKS: usize = 4;
 
+/// Rows that a pipeline has been handed and has not done with, so that none is handed to it twice.
+#[derive(Debug, Default)]
+pub struct InHand(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    all: HashSet<u64>,
+    resting: Vec<u64>,
+}
+
+impl InHand {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the row is handed out; false if it is already.
+    pub(crate) fn take(&self, row: u64) -> bool {
+        self.rows().all.insert(row)
+    }
+
+    /// Rows that stay pending for this invocation, because the desk kept asking to come back later.
+    pub(crate) fn resting(&self) -> Vec<u64> {
+        self.rows().resting.clone()
+    }
+}
+
 /// Where the pipeline gets its rows from.
 pub enum Source {
     /// A thread that reads ahead.
     Thread(mpsc::Receiver<Result<Vec<Row>, Error>>),
+    /// A thread that hands out what is free in a journal that several machines share.
+    Shared(mpsc::Receiver<Result<Vec<Row>, Error>>, Arc<InHand>),
     /// The caller's own thread, for simulated time.
     Inline(Box<Todo>),
 }
@@ -263,12 +292,26 @@ impl Source {
     /// The next rows; none at the end. Dropping the future loses nothing.
     pub async fn more(&mut self) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Thread(from) => from.recv().await.unwrap_or_else(|| {
+            Self::Thread(from) | Self::Shared(from, _) => from.recv().await.unwrap_or_else(|| {
                 Err(Error::Machine(
                     "the spool's thread has ended early: this is a bug in deskload".to_owned(),
                 ))
             }),
             Self::Inline(todo) => chunk(todo),
+        }
+    }
+
+    /// The pipeline is done with a row: if the journal has it as pending, it may come again.
+    pub fn done_with(&self, row: u64) {
+        if let Self::Shared(_, in_hand) = self {
+            in_hand.rows().all.remove(&row);
+        }
+    }
+
+    /// The row rests: it is not handed out again in this invocation.
+    pub fn rests(&self, row: u64) {
+        if let Self::Shared(_, in_hand) = self {
+            in_hand.rows().resting.push(row);
         }
     }
 }

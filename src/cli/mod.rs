@@ -59,6 +59,12 @@ pub enum Command {
     /// The journal's runs: list them, or give up the rows of old ones
     #[command(before_help = RUNS_EXAMPLES)]
     Runs(RunsArgs),
+    /// Join in with the run that another machine has begun in a journal on PostgreSQL
+    #[command(before_help = WORK_EXAMPLES)]
+    Work(Box<WorkArgs>),
+    /// A journal on PostgreSQL, for several machines: make it, or check its database
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// A local desk that behaves as the documented one, with faults on request
     #[command(before_help = SANDBOX_EXAMPLES)]
     Sandbox(SandboxArgs),
@@ -101,6 +107,11 @@ Examples:
   deskload runs                                  each run, how its rows stand
   deskload runs --json
   deskload runs prune --older-than 90d --dry-run";
+
+const WORK_EXAMPLES: &str = "\
+Examples:
+  deskload work --journal postgres://deskload@db.example/desk --rate 5/s
+  deskload work --once                           ends when nothing is left (DESKLOAD_JOURNAL names the journal)";
 
 const SANDBOX_EXAMPLES: &str = "\
 Examples:
@@ -161,6 +172,51 @@ pub struct DemoArgs {
     /// Where the demo puts its files [default: a new folder among the temporary ones]
     #[arg(long, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
+}
+
+/// `work`
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// End when nothing is left to send, instead of waiting for the next run
+    #[arg(long)]
+    pub once: bool,
+    /// How to send
+    #[command(flatten)]
+    pub send: SendArgs,
+}
+
+/// `journal`
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Make the journal's schema in a database, or bring an older one up to this version
+    Init(JournalInitArgs),
+    /// Refuse a database that may forget what was sent; say whether another server has taken over
+    Check(JournalCheckArgs),
+}
+
+/// `journal init`
+#[derive(Debug, Args)]
+pub struct JournalInitArgs {
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which journal
+    #[command(flatten)]
+    pub journal: JournalArgs,
+}
+
+/// `journal check`
+#[derive(Debug, Args)]
+pub struct JournalCheckArgs {
+    /// Trust the server as it is now, although another one was there before: you know that it has forgotten nothing
+    #[arg(long)]
+    pub confirm: bool,
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which journal
+    #[command(flatten)]
+    pub journal: JournalArgs,
 }
 
 /// `sandbox`

@@ -278,8 +278,9 @@ pub struct OutputArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct JournalArgs {
-    /// The journal's file [default: journal.sqlite3 in the state folder]
-    #[arg(long, env = "DESKLOAD_JOURNAL", value_name = "FILE")]
+    /// The journal: a file, or for several machines `postgres://USER@HOST/DATABASE`
+    /// [default: journal.sqlite3 in the state folder]
+    #[arg(long, env = "DESKLOAD_JOURNAL", value_name = "FILE|URL", hide_env_values = true)]
     pub journal: Option<PathBuf>,
 }
 

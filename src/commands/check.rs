@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::journal::runs::DeskId;
 use crate::journal::unchanged::{Asked, Unchanged};
 use crate::mapping::{At, Mapping, letters};
-use crate::settings::{CheckSettings, InputSettings};
+use crate::settings::{CheckSettings, InputSettings, JournalPlace};
 use crate::shutdown::Shutdown;
 use crate::table;
 use crate::text::{clean, rows, thousands};
@@ -111,7 +111,9 @@ impl Known {
         let Some(email) = settings.account_email.as_deref().filter(|_| input.only_changed) else {
             return Ok(None);
         };
-        let Some(mut journal) = Journal::open_if_there(&settings.output.journal)? else { return Ok(None) };
+        // A shared journal does not know --only-changed yet, and run refuses it there.
+        let JournalPlace::File(path) = &settings.output.journal else { return Ok(None) };
+        let Some(mut journal) = Journal::open_if_there(path)? else { return Ok(None) };
         let asked = journal.begin_comparing()?;
         Ok(Some(Self { journal, desk: DeskId::new(settings.url.as_str(), email), asked }))
     }

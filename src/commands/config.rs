@@ -7,8 +7,9 @@ use crate::commands::print;
 use crate::config::{self, Layered, Origin};
 use crate::desk::proprofs;
 use crate::error::Error;
+use crate::journal::postgres::place::without_password;
 use crate::pace::Rate;
-use crate::settings::{TokenPlace, journal_path, report_dir, token_place};
+use crate::settings::{TokenPlace, journal_place, report_dir, token_place};
 use crate::table;
 use crate::text::clean;
 
@@ -27,7 +28,7 @@ pub fn show(args: &ShowArgs, layered: &Layered) -> Result<(), Error> {
         let shown = match values.join(", ") {
             text if text.is_empty() => unsaid(&name)?,
             _ if HIDDEN.contains(&name.as_str()) => "(hidden)".to_owned(),
-            text => clean(&text),
+            text => clean(&without_password(&text)),
         };
         let origin = from(&origin, &name);
         told.push([name, shown, origin]);
@@ -61,7 +62,7 @@ fn unsaid(name: &str) -> Result<String, Error> {
         "url" => proprofs::URL.to_owned(),
         "format" => "by the file's ending".to_owned(),
         "rate" => format!("{}, a guess; unlimited for a desk on this machine", Rate::GUESS),
-        "journal" => journal_path(None)?.display().to_string(),
+        "journal" => journal_place(None)?.to_string(),
         "report_dir" => report_dir(None).display().to_string(),
         _ => "–".to_owned(),
     })

@@ -4,6 +4,7 @@
 //! sending, the reports are written; a report that cannot be written does not hide why the run stopped.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -37,7 +38,7 @@ use crate::voice::{self, Form, say};
 
 /// Rows marked as sending for each request that may be under way: the bound on what a crash puts in doubt. More of
 /// them gained next to nothing; no more than the requests themselves cost a third (see `src/README.md`).
-const MARKED_PER_SLOT: usize = 2;
+pub(super) const MARKED_PER_SLOT: usize = 2;
 
 /// The account, held, and its journal, confirmed and recovered.
 pub struct Held {
@@ -48,13 +49,13 @@ pub struct Held {
 }
 
 /// Takes the account and opens its journal; puts in doubt what a killed process left on its way.
-pub fn hold(settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error> {
+pub fn hold(path: &Path, settings: &SendSettings, shutdown: &Shutdown) -> Result<Held, Error> {
     settings.terms.bounds.check(jiff::Timestamp::now())?;
     // Before anything is journaled or sent.
     folders::require_place(&settings.output.report_dir, "--report-dir")?;
     let mut account = take_account(settings, shutdown)?;
-    let mut journal = Journal::open(&settings.output.journal)?;
-    network_disk::warn(&settings.output.journal, &settings.state_folder);
+    let mut journal = Journal::open(path)?;
+    network_disk::warn(path, &settings.state_folder);
     account.confirm(&mut journal, &settings.desk_id, settings.accept_journal)?;
     let found = journal.recover(&settings.desk_id)?;
     if found > 0 {
@@ -85,7 +86,7 @@ fn take_account(settings: &SendSettings, shutdown: &Shutdown) -> Result<AccountL
 }
 
 /// Between two looks whether the other process has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Sends what is left of a run. `again` is the command that goes on, for the last line.
 pub fn drive(
@@ -136,7 +137,7 @@ pub(super) fn put_away(
 }
 
 /// What is about to happen.
-fn announce(run: &Run, settings: &SendSettings) {
+pub(super) fn announce(run: &Run, settings: &SendSettings) {
     voice::tell("plan", Plan::of(run, settings));
     if voice::form() == Form::Program {
         return;
@@ -222,7 +223,6 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
     };
     let mapping = Mapping::resolve(&run.mapping, spooled.header())?;
     let todo = Todo::new(journal.open_again()?, run, spooled, mapping, resends)?;
-    let per_second = settings.terms.pace.per_second();
     let before = journal.remembered(&run.desk)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Error::Machine(format!(
@@ -244,11 +244,7 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
         concurrency: settings.terms.pace.concurrency,
         marked_max: MARKED_PER_SLOT * settings.terms.pace.concurrency,
         counts: run.counts,
-        progress: match settings.output.show {
-            Show::Nothing => Progress::None,
-            Show::Lines => Progress::plain(&run.counts, per_second),
-            Show::Bar => Progress::bar(&run.counts, per_second),
-        },
+        progress: progress(run, settings),
         until: Until::new(settings.terms.bounds.clone(), jiff::Timestamp::now),
         shutdown: shutdown.clone(),
     };
@@ -257,6 +253,16 @@ fn send(journal: Journal, run: &Run, settings: &SendSettings, shutdown: &Shutdow
     // A token command that hangs is not waited for.
     runtime.shutdown_background();
     Ok(driven)
+}
+
+/// How progress is shown.
+pub(super) fn progress(run: &Run, settings: &SendSettings) -> Progress {
+    let per_second = settings.terms.pace.per_second();
+    match settings.output.show {
+        Show::Nothing => Progress::None,
+        Show::Lines => Progress::plain(&run.counts, per_second),
+        Show::Bar => Progress::bar(&run.counts, per_second),
+    }
 }
 
 /// A finished run has no spool if none of its rows has anything to tell.
@@ -270,7 +276,7 @@ fn nothing_to_send(journal: Journal, run: &Run) -> Driven {
 }
 
 /// The invalid rows count as settled in the invocation whose first pass found them.
-fn newly_invalid(run: &Run) -> u64 {
+pub(super) fn newly_invalid(run: &Run) -> u64 {
     let is_new = run.attempts == 0 && run.cursor == 1 && run.exit_code.is_none();
     if is_new { run.counts.invalid } else { 0 }
 }

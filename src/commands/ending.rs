@@ -7,7 +7,7 @@ use console::Style;
 
 use crate::commands::{now_ms, retold, watched};
 use crate::error::{EXIT_DONE, Error};
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::invocations::End;
 use crate::journal::later::Place;
 use crate::journal::runs::Run;
@@ -15,14 +15,13 @@ use crate::pipeline::Ended;
 use crate::report::next::{self, Going};
 use crate::report::{self, Files, summary};
 use crate::settings::{OutputSettings, SendSettings};
-use crate::spooled;
 use crate::text::{clean_whole, date, rows, thousands};
 use crate::voice::{self, Form, say};
 
 /// Settles the invocation: what a bug left on its way, exit code, reports, spool, the last words, which begin with
 /// `headline`. Does it for a process that was killed before it could, too.
 pub(super) fn finish(
-    journal: &mut Journal,
+    journal: &mut dyn Archive,
     run: &Run,
     ended: Ended,
     settings: &SendSettings,
@@ -49,7 +48,7 @@ pub(super) fn finish(
         .as_ref()
         .map_err(|error| Error::Machine(error.to_string()))
         .and_then(|run| write_reports(&settings.output, journal, run, going))
-        .and_then(|files| spooled::cut_down(journal, &run).map(|()| files));
+        .and_then(|files| journal.cut_down(&run).map(|()| files));
     let end = match (&written, end) {
         (Ok(_), end) => end,
         (Err(_), Some(Error::Machine(why))) => Some(Error::Machine(why)),
@@ -70,7 +69,7 @@ pub(super) fn finish(
 /// The reports; of a run whose rows were given up, those that were written then stay as they are.
 fn write_reports(
     output: &OutputSettings,
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     going: Going<'_>,
 ) -> Result<Option<Files>, Error> {
@@ -80,7 +79,7 @@ fn write_reports(
     report::write(&output.report_dir, journal, run, output.report_format, going).map(Some)
 }
 
-fn reload(journal: &Journal, run: &Run) -> Result<Run, Error> {
+fn reload(journal: &dyn Archive, run: &Run) -> Result<Run, Error> {
     journal
         .run(run.key.id)?
         .ok_or_else(|| Error::Machine(format!("run {} has vanished from the journal", run.key.id)))
@@ -127,7 +126,7 @@ pub(super) fn attention(run: &Run, holding: bool, waits_for: Option<Place>) -> O
 
 /// What is told at the end.
 struct Ending<'a> {
-    journal: &'a Journal,
+    journal: &'a dyn Archive,
     run: &'a Run,
     /// The reports, if there are any and they could be written.
     files: Option<&'a Files>,

@@ -15,6 +15,9 @@
 //! | [`prune`] | gives up the rows of old runs |
 //! | `retold` | the commands that a person is told, with the flags they need |
 //! | `standing` | how a run stands, in a word and in a sentence |
+//! | `shared` | what `run`, `resume` and `retry` do with a journal that several machines share |
+//! | [`work`] | joins in with the run that others have begun there |
+//! | [`journal`] | makes such a journal, and judges its database |
 //! | [`init`], [`config`] | the configuration file |
 //! | [`sandbox`], [`demo`] | try it without an account |
 //! | [`man`] | man pages and completions |
@@ -26,6 +29,7 @@ pub mod drive;
 pub mod ending;
 mod forecast;
 pub mod init;
+pub mod journal;
 pub mod man;
 pub mod prune;
 mod remarks;
@@ -37,10 +41,12 @@ pub mod retry;
 pub mod run;
 pub mod runs;
 pub mod sandbox;
+mod shared;
 mod source;
 mod standing;
 pub mod status;
 mod watched;
+pub mod work;
 
 use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
@@ -51,13 +57,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{ColorChoice, Command, ConfigCommand, RunsCommand};
+use crate::cli::{ColorChoice, Command, ConfigCommand, JournalCommand, RunsCommand};
 use crate::config::Layered;
 use crate::contained;
 use crate::error::{EXIT_DONE, Error};
 use crate::journal::Journal;
+use crate::journal::archive::Archive;
+use crate::journal::postgres::Shared;
 use crate::journal::runs::Run;
-use crate::settings::OutputSettings;
+use crate::settings::{JournalPlace, OutputSettings};
 use crate::shutdown;
 use crate::text::{clean, date, rows, thousands};
 use crate::voice::{self, Form, Voice};
@@ -89,6 +97,9 @@ fn obey(layered: &Layered) -> Result<(), Error> {
             Some(RunsCommand::List(args)) => runs::list(args),
             Some(RunsCommand::Prune(args)) => prune::run(args),
         },
+        Command::Work(args) => work::run(args, profile),
+        Command::Journal(JournalCommand::Init(args)) => journal::init(args),
+        Command::Journal(JournalCommand::Check(args)) => journal::check(args),
         Command::Sandbox(args) => sandbox::run(args),
         Command::Init(args) => init::run(args),
         Command::Config(ConfigCommand::Show(args)) => config::show(args, layered),
@@ -124,7 +135,7 @@ pub(crate) fn print(text: &str) {
     let _ = write!(std::io::stdout(), "{text}");
 }
 
-/// The journal, where there must be one.
+/// The journal's file, where there must be one.
 fn open_journal(path: &std::path::Path) -> Result<Journal, Error> {
     Journal::open_if_there(path)?.ok_or_else(|| {
         Error::Usage(format!(
@@ -134,9 +145,17 @@ fn open_journal(path: &std::path::Path) -> Result<Journal, Error> {
     })
 }
 
+/// The journal, whichever engine keeps it, where there must be one.
+fn open_archive(place: &JournalPlace) -> Result<Box<dyn Archive>, Error> {
+    Ok(match place {
+        JournalPlace::File(path) => Box::new(open_journal(path)?),
+        JournalPlace::Database(place) => Box::new(Shared::open(place)?),
+    })
+}
+
 /// The run that was named, or the only one that fits. Where several fit, they are listed.
 fn pick_run(
-    journal: &Journal,
+    journal: &dyn Archive,
     named: Option<u64>,
     what: &str,
     fits: impl Fn(&Run) -> bool,
@@ -159,19 +178,19 @@ fn pick_run(
 }
 
 /// A run was named that is not there.
-fn no_run(journal: &Journal, id: u64) -> Result<Error, Error> {
+fn no_run(journal: &dyn Archive, id: u64) -> Result<Error, Error> {
     let runs = journal.runs()?;
     let there = if runs.is_empty() {
         "nothing has been run with it yet (--journal names another)".to_owned()
     } else {
         format!("name one of these:\n{}", lines(&runs))
     };
-    Ok(Error::Usage(format!("there is no run {id} in the journal {}; {there}", journal.path().display())))
+    Ok(Error::Usage(format!("there is no run {id} in the journal {}; {there}", journal.name())))
 }
 
 /// No run was named, and none is meant.
-fn none_fits(journal: &Journal, what: &str) -> Error {
-    let journal = journal.path().display();
+fn none_fits(journal: &dyn Archive, what: &str) -> Error {
+    let journal = journal.name();
     let flags = Typed::now().flags_for("runs");
     Error::Usage(format!(
         "no run {what} in the journal {journal}; deskload runs{flags} lists those that are there"

@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::journal::account::AccountLock;
 use crate::journal::prune::{Prune, Pruned};
 use crate::journal::runs::DeskId;
-use crate::settings::{journal_path, state_folder};
+use crate::settings::{JournalPlace, journal_place, state_folder};
 use crate::shutdown::Shutdown;
 use crate::spooled;
 use crate::text::{bytes, counted, rows, thousands};
@@ -38,7 +38,11 @@ struct Told<'a> {
 /// Runs it.
 pub fn run(args: &PruneArgs) -> Result<(), Error> {
     answer(args.read.json, args.quiet, 0);
-    let path = journal_path(args.read.journal.journal.as_deref())?;
+    let JournalPlace::File(path) = journal_place(args.read.journal.journal.as_deref())? else {
+        return Err(Error::Usage(
+            "a journal on PostgreSQL gives up the text of each row as it is applied, and cannot be pruned yet".to_owned(),
+        ));
+    };
     let before = size(&path);
     let mut journal = open_journal(&path)?;
     let shutdown = Shutdown::listen()?;

@@ -5,12 +5,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::ReportArgs;
-use crate::commands::{answer, open_journal, pick_run, require_rows, retold};
+use crate::commands::{answer, open_archive, pick_run, require_rows, retold};
 use crate::error::Error;
 use crate::report::next::Going;
 use crate::report::summary::{self, Summary};
 use crate::report::{self, Files};
-use crate::settings::{journal_path, report_dir};
+use crate::settings::{journal_place, report_dir};
 use crate::voice::{self, Form, say};
 
 /// What a program is told.
@@ -26,19 +26,19 @@ struct Told<'a> {
 /// Runs it.
 pub fn run(args: &ReportArgs) -> Result<(), Error> {
     answer(args.read.json, args.quiet, 0);
-    let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
-    let run = pick_run(&journal, args.run, "is there", |_| true)?;
+    let journal = open_archive(&journal_place(args.read.journal.journal.as_deref())?)?;
+    let run = pick_run(&*journal, args.run, "is there", |_| true)?;
     require_rows(&run)?;
-    let flags = retold::flags(&journal, &run)?;
+    let flags = retold::flags(&*journal, &run)?;
     let mut again = format!("deskload resume {}{}", run.key.id, flags.resume);
-    journal.each_invocation(run.key, |invocation| again = invocation.again)?;
+    journal.each_invocation(run.key, &mut |invocation| again = invocation.again)?;
     let going = Going { again: &again, flags: &flags, waits_for: None };
     let place = report_dir(args.report_dir.as_deref());
-    let files = report::write(&place, &journal, &run, args.report_format.format(), going)?;
+    let files = report::write(&place, &*journal, &run, args.report_format.format(), going)?;
     let Files { folder, failures, in_doubt, html, reasons, remarks, next } = &files;
     match voice::form() {
         Form::Program => {
-            let summary = summary::of(&journal, &run, reasons)?;
+            let summary = summary::of(&*journal, &run, reasons)?;
             let (failures, in_doubt) = (failures.as_deref(), in_doubt.as_deref());
             voice::tell_last("report", Told { summary, folder, failures, in_doubt });
         }

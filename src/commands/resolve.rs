@@ -1,15 +1,16 @@
 //! `deskload resolve [RUN] --applied|--resend|--skip`: settles rows in doubt by a person's word.
 
+use std::path::Path;
+
 use crate::cli::ResolveArgs;
-use crate::commands::{answer, none_fits, open_journal, pick_run, retold};
+use crate::commands::{answer, none_fits, open_archive, open_journal, pick_run, retold};
 use crate::error::Error;
 use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
 use crate::journal::settle::{Resolved, Word};
 use crate::journal::twins::Twins;
 use crate::report::next;
-use crate::settings::{journal_path, state_folder};
-use crate::spooled;
+use crate::settings::{JournalPlace, journal_place, state_folder};
 use crate::text::rows;
 use crate::voice::say;
 
@@ -19,17 +20,21 @@ const WANTED: &str = "has rows in doubt";
 /// Runs it.
 pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     answer(false, args.quiet, args.verbose);
-    let mut journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    let place = journal_place(args.journal.journal.as_deref())?;
+    let mut journal = open_archive(&place)?;
     let cut_off = |run: &Run| !run.is_finished() && run.ended_ms.is_none();
-    let run = pick_run(&journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
-    let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
-    account.confirm(&mut journal, &run.desk, args.accept_journal)?;
-    account.bind()?;
+    let run = pick_run(&*journal, args.run, WANTED, |run| run.counts.in_doubt > 0 || cut_off(run))?;
+    let _account = match &place {
+        // The file's own handle is needed: what the account file remembers is compared with it.
+        JournalPlace::File(path) => Some(hold(path, &run, args.accept_journal)?),
+        // Nobody has a shared journal for himself: what is settled at the same time, the database keeps apart.
+        JournalPlace::Database(_) => None,
+    };
     journal.recover(&run.desk)?;
     // Read again: what a killed process had on its way is in doubt only now.
-    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    let run = pick_run(&*journal, Some(run.key.id), "", |_| true)?;
     if args.run.is_none() && run.counts.in_doubt == 0 {
-        return Err(none_fits(&journal, WANTED));
+        return Err(none_fits(&*journal, WANTED));
     }
     let word = match (args.applied, args.resend) {
         (true, _) => Word::Applied,
@@ -50,16 +55,26 @@ pub fn run(args: &ResolveArgs) -> Result<(), Error> {
     for Twins { run, rows: waiting } in &twins {
         say(&format!("run {run}: {} that waited for the same update, now skipped", rows(*waiting)));
     }
-    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
-    let flags = retold::flags(&journal, &run)?;
+    let run = pick_run(&*journal, Some(run.key.id), "", |_| true)?;
+    let flags = retold::flags(&*journal, &run)?;
     for step in next::steps_after_a_word(&run, &flags) {
         say(&step.to_string());
     }
     // What no report needs any more is not kept.
-    spooled::cut_down(&mut journal, &run)?;
+    journal.cut_down(&run)?;
     for Twins { run, .. } in twins {
-        let run = pick_run(&journal, Some(run), "", |_| true)?;
-        spooled::cut_down(&mut journal, &run)?;
+        let run = pick_run(&*journal, Some(run), "", |_| true)?;
+        journal.cut_down(&run)?;
     }
     journal.close()
+}
+
+/// Takes the account, and checks that the journal is its own.
+fn hold(path: &Path, run: &Run, accept: bool) -> Result<AccountLock, Error> {
+    let mut account = AccountLock::acquire(&state_folder()?, &run.desk)?;
+    let mut journal = open_journal(path)?;
+    account.confirm(&mut journal, &run.desk, accept)?;
+    account.bind()?;
+    journal.close()?;
+    Ok(account)
 }

@@ -8,7 +8,8 @@ use clap::{Arg, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
+use crate::journal::postgres::place::without_password;
 use crate::journal::runs::Run;
 use crate::report::next::Flags;
 use crate::text::shell_word;
@@ -54,7 +55,7 @@ impl Typed {
             whole.push(match value {
                 _ if hides => "…".to_owned(),
                 Some(_) if is_secret => format!("--{name}=…"),
-                _ => shell_word(word),
+                _ => shell_word(&without_password(word)),
             });
             hides = !hides && is_secret && value.is_none();
         }
@@ -83,8 +84,13 @@ impl Typed {
             if ONCE.contains(&name) || arg(command, name).is_none() {
                 continue;
             }
-            let shown = value
-                .map(|value| if KEPT_QUIET.contains(&name) { "…".to_owned() } else { shell_word(value) });
+            let shown = value.map(|value| {
+                if KEPT_QUIET.contains(&name) {
+                    "…".to_owned()
+                } else {
+                    shell_word(&without_password(value))
+                }
+            });
             let shown = shown.map_or_else(|| format!("--{name}"), |shown| format!("--{name} {shown}"));
             flags.push((name.to_owned(), shown));
         }
@@ -103,9 +109,9 @@ fn told(flags: &[(String, String)]) -> String {
 }
 
 /// What goes with the commands about this run: what was typed now, and then what it was begun with.
-pub(super) fn flags(journal: &Journal, run: &Run) -> Result<Flags, Error> {
+pub(super) fn flags(journal: &dyn Archive, run: &Run) -> Result<Flags, Error> {
     let mut begun = None;
-    journal.each_invocation(run.key, |invocation| {
+    journal.each_invocation(run.key, &mut |invocation| {
         begun.get_or_insert(invocation.again);
     })?;
     Ok(of(&Typed::now(), &Typed(words(&begun.unwrap_or_default()))))
@@ -166,6 +172,17 @@ mod tests {
             of(&["run", "--proxy=http://u:pw@p", "a.csv", "--token-command=echo a=b"]),
             "deskload run --proxy=… a.csv --token-command=…"
         );
+        assert_eq!(
+            of(&[
+                "work",
+                "--journal",
+                "postgres://u:pw@db:1/d?password=pw&sslmode=require",
+                "--journal=postgresql://u:p@w@h"
+            ]),
+            "deskload work --journal 'postgres://u@db:1/d?sslmode=require' --journal=postgresql://u@h"
+        );
+        let flags = typed(&["run", "a.csv", "--journal", "postgres://u:pw@db/d"]).flags_for("resume");
+        assert_eq!(flags, " --journal postgres://u@db/d");
     }
 
     #[test]

@@ -1,32 +1,38 @@
 //! `deskload retry [RUN]`: sends the failed rows of a run again, unless later rows have said the same since.
 
+use std::path::Path;
+
 use crate::cli::ResumeArgs;
 use crate::commands::retold::Typed;
-use crate::commands::{drive, open_journal, pick_run, require_rows, watched};
+use crate::commands::{drive, open_archive, pick_run, require_rows, shared, watched};
 use crate::config::Profile;
 use crate::error::Error;
 use crate::journal::runs::Run;
-use crate::settings::{Known, SendSettings, journal_path};
+use crate::settings::{JournalPlace, Known, SendSettings, journal_place};
 use crate::shutdown::Shutdown;
 use crate::text::rows;
 use crate::voice::say;
 
 /// Runs it.
 pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
-    let journal = open_journal(&journal_path(args.send.output.journal.journal.as_deref())?)?;
+    let journal = open_archive(&journal_place(args.send.output.journal.journal.as_deref())?)?;
     let run =
-        pick_run(&journal, args.run, "has failed rows", |run| run.counts.failed > 0 && !run.is_pruned())?;
+        pick_run(&*journal, args.run, "has failed rows", |run| run.counts.failed > 0 && !run.is_pruned())?;
     require_rows(&run)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();
-    watched::on_finish(on_finish, work(&run, &settings))
+    let done = match &settings.output.journal {
+        JournalPlace::File(path) => work(path, &run, &settings),
+        JournalPlace::Database(place) => shared::retry(place, &run, &settings),
+    };
+    watched::on_finish(on_finish, done)
 }
 
-fn work(run: &Run, settings: &SendSettings) -> Result<(), Error> {
+fn work(path: &Path, run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
-    let mut held = drive::hold(settings, &shutdown)?;
+    let mut held = drive::hold(path, settings, &shutdown)?;
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     require_rows(&run)?;
     if run.counts.failed == 0 {

@@ -1,23 +1,25 @@
 //! `deskload run FILE|-`: takes the input in, decides whether it is new, and drives its run.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::Path;
 
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, Held};
 use crate::commands::forecast::Forecast;
 use crate::commands::retold::Typed;
 use crate::commands::source::{Source, locate};
-use crate::commands::{check, ending, now_ms, remarks, watched};
+use crate::commands::{check, ending, now_ms, remarks, shared, watched};
 use crate::config::Profile;
 use crate::error::{Error, said};
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
 use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::runs::{DeskId, InputId, NewRun, Run};
 use crate::journal::unchanged::{Asked, Unchanged};
 use crate::mapping::Mapping;
 use crate::pipeline::Ended;
-use crate::settings::{InputSettings, Known, SendSettings};
+use crate::settings::{InputSettings, JournalPlace, Known, SendSettings};
 use crate::shutdown::Shutdown;
 use crate::spooled;
 use crate::text::{rows, thousands};
@@ -32,23 +34,22 @@ pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
     let settings = SendSettings::resolve(&args.check.send, Known(None), profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();
-    watched::on_finish(on_finish, work(args, &input, &settings))
+    let done = match &settings.output.journal {
+        JournalPlace::File(path) => work(path, args, &input, &settings),
+        JournalPlace::Database(place) => shared::run(place, args, &input, &settings),
+    };
+    watched::on_finish(on_finish, done)
 }
 
-fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Result<(), Error> {
+fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Result<(), Error> {
     let source = Source::find(&args.check.file)?;
     let shutdown = Shutdown::listen()?;
-    let mut held = drive::hold(settings, &shutdown)?;
+    let mut held = drive::hold(path, settings, &shutdown)?;
     let plan = Planner { input, settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
     match plan {
         Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => {
-            // The process that sent the last row may have been killed before it could do all of this.
-            let left = if ending::attention(&run, false, None).is_some() { "send" } else { "do" };
-            let id = run.key.id;
-            let headline = format!(
-                "run {id} has worked through this input: nothing left to {left} (--again sends it once more)"
-            );
+            let headline = nothing_left(&run);
             end_without_sending(held, &run, None, settings, &headline, &again(args))
         }
         Plan::TooManyInvalid(run, why) => {
@@ -62,8 +63,16 @@ fn work(args: &RunArgs, input: &InputSettings, settings: &SendSettings) -> Resul
     }
 }
 
+/// What is said of an input that has been worked through. The process that sent the last row may have been killed before
+/// it could write the reports.
+pub(super) fn nothing_left(run: &Run) -> String {
+    let left = if ending::attention(run, false, None).is_some() { "send" } else { "do" };
+    let id = run.key.id;
+    format!("run {id} has worked through this input: nothing left to {left} (--again sends it once more)")
+}
+
 /// The command that goes on, for the last line: as it was typed.
-fn again(args: &RunArgs) -> String {
+pub(super) fn again(args: &RunArgs) -> String {
     let typed = Typed::now();
     if args.check.file.as_os_str() != "-" {
         return typed.whole();
@@ -87,7 +96,7 @@ fn end_without_sending(
 }
 
 /// What to do with an input.
-enum Plan {
+pub(super) enum Plan {
     /// Send what is left of this run.
     Send(Box<Run>),
     /// All of it has been done.
@@ -99,6 +108,14 @@ enum Plan {
 }
 
 impl Plan {
+    /// For a run that was just opened.
+    pub(super) fn begun(run: Box<Run>, too_many: Option<Error>) -> Self {
+        match too_many {
+            Some(why) => Self::TooManyInvalid(run, why),
+            None => Self::Send(run),
+        }
+    }
+
     /// The run that was there before.
     fn known_run(&self) -> Option<&Run> {
         match self {
@@ -113,11 +130,26 @@ impl Plan {
     }
 }
 
-struct Planner<'a> {
-    input: &'a InputSettings,
-    settings: &'a SendSettings,
-    args: &'a RunArgs,
-    shutdown: &'a Shutdown,
+/// Decides it, by what was typed.
+pub(super) struct Planner<'a> {
+    pub(super) input: &'a InputSettings,
+    pub(super) settings: &'a SendSettings,
+    pub(super) args: &'a RunArgs,
+    pub(super) shutdown: &'a Shutdown,
+}
+
+/// Reads every row of a copy once; gives what was found, and which rows need not be sent.
+type ReadOnce<'a> = dyn FnMut(&Taken, Layout) -> Result<(Survey, Option<Unchanged>), Error> + 'a;
+
+/// A new input that was read once, and may begin.
+pub(super) struct Looked {
+    pub(super) input: InputId,
+    pub(super) layout: Layout,
+    pub(super) survey: Survey,
+    /// Rows that need not be sent.
+    pub(super) unchanged: Option<Unchanged>,
+    /// More of its rows are invalid than `--max-failures` allows.
+    pub(super) too_many: Option<Error>,
 }
 
 impl Planner<'_> {
@@ -147,12 +179,12 @@ impl Planner<'_> {
     }
 
     /// A signal while reading shows as an error of the reader's; it is the signal that is told.
-    fn interruptible<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn interruptible<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| self.shutdown.check().err().unwrap_or(error))
     }
 
     /// What the journal says of these bytes; `None`: they are to be run as new ones.
-    fn known(&self, journal: &Journal, sha256: &str) -> Result<Option<Plan>, Error> {
+    pub(super) fn known(&self, journal: &dyn Archive, sha256: &str) -> Result<Option<Plan>, Error> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
         let resends = self.settings.terms.limits.resends;
         let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
@@ -202,6 +234,62 @@ impl Planner<'_> {
         differences
     }
 
+    /// Reads every row once, and opens a run for them.
+    fn begin(&self, journal: &mut Journal, source: &Source, mut taken: Taken) -> Result<Plan, Error> {
+        let looked =
+            self.look(source, &mut taken, &mut |taken, layout| self.survey(journal, taken, layout))?;
+        let Some(Looked { input, layout, survey, unchanged, too_many }) = looked else {
+            return Ok(Plan::Declined);
+        };
+        let desk: &DeskId = &self.settings.desk_id;
+        let new = NewRun {
+            desk,
+            input: &input,
+            layout: &layout,
+            mapping: &self.input.mapping,
+            survey: &survey,
+            unchanged: unchanged.as_ref(),
+            now_ms: now_ms(),
+        };
+        // The spool first: a run without its rows could not go on, rows without a run are swept up.
+        let folder = journal.spool_folder();
+        let run = Box::new(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?);
+        Ok(Plan::begun(run, too_many))
+    }
+
+    /// Has every row read once, tells what was found, and asks whether to begin; `None`: a person said no.
+    pub(super) fn look(
+        &self,
+        source: &Source,
+        taken: &mut Taken,
+        read_once: &mut ReadOnce<'_>,
+    ) -> Result<Option<Looked>, Error> {
+        let layout = self
+            .input
+            .layout(taken.file.path(), &mut taken.nature, source.path())
+            .map_err(|error| locate(error, source))?;
+        for detected in &taken.nature.detected {
+            say(detected);
+        }
+        let (survey, unchanged) = read_once(taken, layout).map_err(|error| locate(error, source))?;
+        self.shutdown.check()?;
+        for remark in remarks::of(&survey, &self.input.mapping) {
+            remark.tell();
+        }
+        let updates = survey.rows - survey.invalid - unchanged.as_ref().map_or(0, Unchanged::count);
+        self.settings.terms.guards.check(survey.rows, updates)?;
+        let too_many = self.too_many_invalid(&survey);
+        if too_many.is_none() && !self.may_begin(source, &survey, updates)? {
+            return Ok(None);
+        }
+        let input = InputId {
+            sha256: taken.sha256.clone(),
+            bytes: taken.bytes,
+            path: source.path().map(|path| path.to_string_lossy().into_owned()),
+        };
+        Ok(Some(Looked { input, layout, survey, unchanged, too_many }))
+    }
+
     /// Reads every row once, and notes the invalid ones and those that need not be sent.
     fn survey(
         &self,
@@ -226,52 +314,6 @@ impl Planner<'_> {
         };
         let unchanged = asked.map(compare).transpose()?;
         Ok((survey, unchanged))
-    }
-
-    /// Reads every row once, and opens a run for them.
-    fn begin(&self, journal: &mut Journal, source: &Source, mut taken: Taken) -> Result<Plan, Error> {
-        let layout = self
-            .input
-            .layout(taken.file.path(), &mut taken.nature, source.path())
-            .map_err(|error| locate(error, source))?;
-        for detected in &taken.nature.detected {
-            say(detected);
-        }
-        let (survey, unchanged) =
-            self.survey(journal, &taken, layout).map_err(|error| locate(error, source))?;
-        self.shutdown.check()?;
-        for remark in remarks::of(&survey, &self.input.mapping) {
-            remark.tell();
-        }
-        let updates = survey.rows - survey.invalid - unchanged.as_ref().map_or(0, Unchanged::count);
-        self.settings.terms.guards.check(survey.rows, updates)?;
-        let too_many = self.too_many_invalid(&survey);
-        if too_many.is_none() && !self.may_begin(source, &survey, updates)? {
-            return Ok(Plan::Declined);
-        }
-        let input = InputId {
-            sha256: taken.sha256,
-            bytes: taken.bytes,
-            path: source.path().map(|path| path.to_string_lossy().into_owned()),
-        };
-        let desk: &DeskId = &self.settings.desk_id;
-        let mapping = &self.input.mapping;
-        let new = NewRun {
-            desk,
-            input: &input,
-            layout: &layout,
-            mapping,
-            survey: &survey,
-            unchanged: unchanged.as_ref(),
-            now_ms: now_ms(),
-        };
-        // The spool first: a run without its rows could not go on, rows without a run are swept up.
-        let folder = journal.spool_folder();
-        let run = Box::new(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?);
-        Ok(match too_many {
-            Some(why) => Plan::TooManyInvalid(run, why),
-            None => Plan::Send(run),
-        })
     }
 
     /// The run is opened all the same, so that its reports show the rows; the same command then goes on.

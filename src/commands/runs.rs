@@ -6,13 +6,12 @@ use serde::Serialize;
 
 use crate::cli::ReadArgs;
 use crate::commands::standing::Standing;
-use crate::commands::{answer, open_journal, print};
+use crate::commands::{answer, open_archive, print};
 use crate::error::Error;
-use crate::journal::account::AccountLock;
 use crate::journal::runs::{Counts, Run};
 use crate::journal::state::State;
 use crate::report::summary::{Head, rfc_3339};
-use crate::settings::{journal_path, state_folder};
+use crate::settings::{journal_place, state_folder};
 use crate::table;
 use crate::text::{clean, moment, rows, thousands};
 use crate::voice::{self, Form};
@@ -24,15 +23,16 @@ const SCHEMA: u32 = 1;
 /// Runs `runs list`.
 pub fn list(args: &ReadArgs) -> Result<(), Error> {
     answer(args.json, false, 0);
-    let journal = open_journal(&journal_path(args.journal.journal.as_deref())?)?;
+    let journal = open_archive(&journal_place(args.journal.journal.as_deref())?)?;
     let folder = state_folder()?;
     let standing = |run: Run| {
-        let is_held = AccountLock::is_held(&folder, &run.desk);
-        (Standing::of(&run, is_held), run)
+        let is_held = journal.is_worked_on(&folder, &run)?;
+        Ok((Standing::of(&run, is_held), run))
     };
-    let runs: Vec<(Standing, Run)> = journal.runs()?.into_iter().map(standing).collect();
+    let runs: Vec<(Standing, Run)> =
+        journal.runs()?.into_iter().map(standing).collect::<Result<_, Error>>()?;
     match voice::form() {
-        Form::Program => tell(journal.path(), &runs),
+        Form::Program => tell(&journal.name(), &runs),
         Form::Person | Form::Log => print(&shown(&runs, table::width(&console::Term::stdout()))),
     }
     journal.close()
@@ -64,11 +64,11 @@ impl ToldStanding {
 #[derive(Serialize)]
 struct ToldRuns<'a> {
     schema: u32,
-    journal: &'a Path,
+    journal: &'a str,
     runs: Vec<Told<'a>>,
 }
 
-fn tell(journal: &Path, runs: &[(Standing, Run)]) {
+fn tell(journal: &str, runs: &[(Standing, Run)]) {
     let told = |(state, run): &'_ (Standing, Run)| ToldStanding::new(*state, run);
     let runs = runs.iter().map(|both| Told { head: Head::of(&both.1), standing: told(both) }).collect();
     voice::tell_last("runs", ToldRuns { schema: SCHEMA, journal, runs });

@@ -6,12 +6,11 @@ use serde::Serialize;
 use crate::cli::StatusArgs;
 use crate::commands::runs::ToldStanding;
 use crate::commands::standing::Standing;
-use crate::commands::{answer, open_journal, pick_run, print, retold};
+use crate::commands::{answer, open_archive, pick_run, print, retold};
 use crate::error::Error;
-use crate::journal::account::AccountLock;
 use crate::journal::runs::Run;
 use crate::report::summary::{self, Summary};
-use crate::settings::{journal_path, state_folder};
+use crate::settings::{journal_place, state_folder};
 use crate::table;
 use crate::text::{clean, moment, thousands};
 use crate::voice::{self, Form};
@@ -29,17 +28,17 @@ struct Told<'a> {
 /// Runs it.
 pub fn run(args: &StatusArgs) -> Result<(), Error> {
     answer(args.read.json, false, 0);
-    let journal = open_journal(&journal_path(args.read.journal.journal.as_deref())?)?;
-    let run = pick_run(&journal, args.run, "is there", |_| true)?;
-    let standing = Standing::of(&run, AccountLock::is_held(&state_folder()?, &run.desk));
-    let reasons = summary::reasons(&journal, &run)?;
+    let journal = open_archive(&journal_place(args.read.journal.journal.as_deref())?)?;
+    let run = pick_run(&*journal, args.run, "is there", |_| true)?;
+    let standing = Standing::of(&run, journal.is_worked_on(&state_folder()?, &run)?);
+    let reasons = summary::reasons(&*journal, &run)?;
     match voice::form() {
         Form::Program => {
-            let summary = summary::of(&journal, &run, &reasons)?;
+            let summary = summary::of(&*journal, &run, &reasons)?;
             voice::tell_last("status", Told { summary, standing: ToldStanding::new(standing, &run) });
         }
         Form::Person | Form::Log => {
-            let facts = facts(&run, &standing.sentence(&run, &retold::flags(&journal, &run)?));
+            let facts = facts(&run, &standing.sentence(&run, &retold::flags(&*journal, &run)?));
             let width = table::width(&console::Term::stdout());
             print(&table::labelled(&facts, width));
             print(&format!("{}\n", summary::table(&run, &Style::new().for_stdout())));

@@ -12,6 +12,7 @@ use super::file::Source;
 use super::layers::{is_setting, takes_path};
 use crate::desk::verdict::{Meaning, ReplyRule, Rules};
 use crate::error::Error;
+use crate::journal::postgres::Place;
 use crate::mapping::Target;
 use crate::mapping::lookup::parse_lookup_field;
 use crate::text::clean_whole;
@@ -238,7 +239,10 @@ fn values(source: &Source, arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Ve
         (ArgAction::Append, DeValue::Table(pairs)) => {
             pairs.iter().map(|(key, value)| Ok(format!("{}={}", key.get_ref(), one(value)?).into())).collect()
         }
-        _ if takes_path(arg) => Ok(vec![source.path(name, value)?.into()]),
+        // A journal may be a database, whose URL is no path.
+        _ if takes_path(arg) && !one(value).is_ok_and(|text| Place::is_meant(&text)) => {
+            Ok(vec![source.path(name, value)?.into()])
+        }
         _ => Ok(vec![one(value)?.into()]),
     }
 }

@@ -39,6 +39,7 @@ pub use ahead::Row;
 pub(crate) use ahead::RowBody;
 pub use csv::Header;
 pub use layout::{Choice, Format, Layout};
+pub(crate) use records::Kept;
 pub use records::{Body, Mark, Record, Records};
 pub use survey::{Invalid, Seen, Survey, survey};
 

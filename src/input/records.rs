@@ -36,6 +36,14 @@ pub enum Body<'a> {
     Jsonl(&'a [u8]),
 }
 
+/// What a record that was kept elsewhere holds.
+pub(crate) enum Kept {
+    /// The cells.
+    Csv(ByteRecord),
+    /// The line.
+    Jsonl(Vec<u8>),
+}
+
 /// One row of the input. Made empty once, and filled by [`Records::next`] again and again.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -51,6 +59,15 @@ impl Record {
     pub fn new() -> Self {
         let mark = Mark { row: 0, byte: 0, line: 0 };
         Self { mark, format: Format::Csv, cells: ByteRecord::new(), text: Vec::new() }
+    }
+
+    /// A record that was kept elsewhere than in a spool.
+    pub(crate) fn kept(number: u64, line: u64, body: Kept) -> Self {
+        let mark = Mark { row: number, byte: 0, line };
+        match body {
+            Kept::Csv(cells) => Self { mark, format: Format::Csv, cells, text: Vec::new() },
+            Kept::Jsonl(text) => Self { mark, format: Format::Jsonl, cells: ByteRecord::new(), text },
+        }
     }
 
     /// The row's number, counted from 1 as a person would count data rows.

@@ -72,11 +72,7 @@ impl Journal {
             Ok(tally)
         };
         let tally: Tally = read().map_err(self.explain("read"))?;
-        let names = Field::STANDARD
-            .iter()
-            .map(ToString::to_string)
-            .chain(run.custom_fields.iter().map(|id| Field::Custom(id).to_string()));
-        let fields = names
+        let fields = names(run)
             .zip(tally.fields)
             .filter(|(_, count)| count.rows > 0)
             .map(|(name, count)| ChangedField {
@@ -105,6 +101,12 @@ impl Journal {
         };
         read().map_err(self.explain("read"))
     }
+}
+
+/// The fields of a run by their bits.
+pub(super) fn names(run: &Run) -> impl Iterator<Item = String> + '_ {
+    let custom = run.custom_fields.iter().map(|id| Field::Custom(id).to_string());
+    Field::STANDARD.iter().map(ToString::to_string).chain(custom)
 }
 
 #[derive(Default)]

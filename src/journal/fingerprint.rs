@@ -129,6 +129,14 @@ impl Fingerprint {
 pub struct SameUpdate(TicketId, Box<[u8]>);
 
 impl SameUpdate {
+    /// Sixteen bytes that are equal where the updates are.
+    pub(super) fn short(&self) -> Vec<u8> {
+        let mut hasher = Sha256::new();
+        hasher.update(self.0.get().to_be_bytes());
+        hasher.update(&self.1);
+        hasher.finalize().into_iter().take(16).collect()
+    }
+
     /// Whether `other` asks the same ticket for all of this, and perhaps for more.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         // Both are sorted, so what was passed over need not be looked at again.
@@ -145,7 +153,7 @@ pub(super) fn same_update(ticket: TicketId, values: &[u8]) -> SameUpdate {
     SameUpdate(ticket, digests.concat().into())
 }
 
-fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
+pub(super) fn digest(field: Field<'_>, value: Value<'_>) -> [u8; DIGEST_BYTES] {
     let mut hasher = Sha256::new();
     match field {
         Field::Custom(id) => {

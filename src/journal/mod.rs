@@ -16,6 +16,8 @@
 //! - [`reader`]: what is left to send, what to report
 //! - [`fingerprint`]: what is remembered of an update once its row is gone
 //! - [`schema`]: tables and migrations
+//! - [`archive`]: what commands and reports ask of a journal, this one or
+//! - [`postgres`]: the journal that several machines share
 //! - [`account`]: one process for one account, whatever the journal
 //! - [`writer`]: the thread that commits
 //!
@@ -44,12 +46,14 @@
 //! **Size.** About 20 bytes a settled row; see `src/README.md` for figures.
 
 pub mod account;
+pub mod archive;
 pub mod changed;
 pub mod fingerprint;
 pub mod invocations;
 pub mod later;
 pub mod minutes;
 mod opening;
+pub mod postgres;
 #[cfg(test)]
 mod properties;
 pub mod prune;

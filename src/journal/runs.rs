@@ -89,7 +89,7 @@ pub struct NewRun<'a> {
 }
 
 /// How many rows stand how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(missing_docs, reason = "the words of the design")]
 pub struct Counts {
     pub rows: u64,

@@ -26,11 +26,20 @@ pub enum Word {
 }
 
 impl Word {
-    const fn state(self) -> State {
+    pub(super) const fn state(self) -> State {
         match self {
             Self::Applied => State::Applied,
             Self::Resend => State::Pending,
             Self::Skip => State::Skipped,
+        }
+    }
+
+    /// What stands in the row's entry from then on.
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::Applied => "a person said that the desk has it",
+            Self::Resend => "a person asked to send it again",
+            Self::Skip => "a person said to leave it",
         }
     }
 }
@@ -145,14 +154,9 @@ fn recover_run(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<u64> {
 
 fn say(tx: &Transaction<'_>, key: i64, word: Word) -> rusqlite::Result<()> {
     tx.execute("UPDATE row SET state = ?2 WHERE key = ?1", params![key, word.state().code()])?;
-    let message = match word {
-        Word::Applied => "a person said that the desk has it",
-        Word::Resend => "a person asked to send it again",
-        Word::Skip => "a person said to leave it",
-    };
     tx.execute(
         "UPDATE detail SET reason = ?2, message = ?3 WHERE key = ?1",
-        params![key, Reason::Resolved.as_str(), message],
+        params![key, Reason::Resolved.as_str(), word.message()],
     )?;
     Ok(())
 }

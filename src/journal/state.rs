@@ -182,13 +182,26 @@ pub struct Permit {
     attempt: u32,
     resend: bool,
     granted_at: Instant,
+    turn: Option<Instant>,
 }
 
 impl Permit {
     /// For the journal alone, after the commit.
     pub(super) fn new(intent: &Intent) -> Self {
         let Intent { row, attempts, resend, .. } = *intent;
-        Self { row, attempt: attempts + 1, resend, granted_at: Instant::now() }
+        Self { row, attempt: attempts + 1, resend, granted_at: Instant::now(), turn: None }
+    }
+
+    /// The same, from a journal that keeps the account's pace and says when the request may leave.
+    pub(super) fn in_turn(intent: &Intent, attempt: u32, turn: Instant) -> Self {
+        Self { attempt, turn: Some(turn), ..Self::new(intent) }
+    }
+
+    /// When its request may leave, where the journal says so. It does not wait for long: a permit that is not used at
+    /// its turn is given back.
+    #[must_use]
+    pub const fn turn(&self) -> Option<Instant> {
+        self.turn
     }
 
     /// Which row it is for.

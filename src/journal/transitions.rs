@@ -4,7 +4,10 @@
 //! `sending` cannot get an outcome, one that is settled cannot be granted again. This is the second lock behind
 //! the types of [`super::state`]; when it holds a row back, the program has a bug, and stops.
 
+use std::time::Duration;
+
 use rusqlite::{Transaction, TransactionBehavior, params};
+use tokio::time::Instant;
 
 use super::Journal;
 use super::minutes::{self, Meanwhile};
@@ -55,10 +58,43 @@ impl Batch {
 /// What a commit gives.
 #[derive(Debug)]
 pub struct Committed {
-    /// One for each row that wanted to be sent, in their order.
+    /// One for each row that wanted to be sent and was not refused, in their order.
     pub permits: Vec<Permit>,
+    /// Rows that got none. A journal of one process refuses nobody.
+    pub refused: Vec<Refused>,
     /// How the run's rows stand now.
     pub counts: Counts,
+    /// What a journal that keeps the account's pace says of it.
+    pub pace: Told,
+    /// Why nothing more may be sent, although this batch counts.
+    pub trouble: Option<Error>,
+}
+
+/// A row that got no permit, and stands as it stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number.
+    pub row: u64,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a row got no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The account's budget is spent for the moment: it wants again.
+    Spent,
+    /// It is not this process's to send, or not its ticket's turn: it is let go, and comes again if that changes.
+    NotOurs,
+}
+
+/// What a journal says of a pace that several processes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// To ask for permits before then is of no use.
+    pub ask_from: Option<Instant>,
+    /// A pause that the desk asked one of them for: how much of it is left.
+    pub paused: Option<Duration>,
 }
 
 /// What the rows of a batch add to their run's counters. Negative where a row leaves a state.
@@ -159,7 +195,8 @@ impl Journal {
         move_cursor(&tx, run, batch.cursor).map_err(&failed)?;
         minutes::write(&tx, run, batch, &tally).map_err(&failed)?;
         tx.commit().map_err(&failed)?;
-        Ok(Committed { permits: batch.wanted.iter().map(Permit::new).collect(), counts })
+        let permits = batch.wanted.iter().map(Permit::new).collect();
+        Ok(Committed { permits, refused: Vec::new(), counts, pace: Told::default(), trouble: None })
     }
 }
 

@@ -18,18 +18,33 @@ use crate::error::{Error, said};
 /// What a commit gives, once it is durable.
 pub type Reply = Result<Committed, Error>;
 
+/// What the pipeline asks of a journal, whichever engine keeps it: [`Journal`] on this disk, or
+/// [`super::postgres::Worker`] in a database that several machines share.
+pub trait Commits: Send + 'static {
+    /// Takes a batch in, all of it or nothing, and gives permits to the rows that want to be sent. Each permit's
+    /// intent is durable once this returns. An error means that nothing more may be sent; what is on its way stays
+    /// `sending`, to be found in doubt.
+    fn commit(&mut self, run: RunKey, batch: &Batch) -> Reply;
+}
+
+impl Commits for Journal {
+    fn commit(&mut self, run: RunKey, batch: &Batch) -> Reply {
+        Self::commit(self, run, batch)
+    }
+}
+
 /// Who commits.
 #[derive(Debug)]
-pub enum Writer {
+pub enum Writer<J = Journal> {
     /// A thread of its own, so that a disk that stalls does not stall the network.
     Thread {
         /// Where batches go.
         jobs: mpsc::Sender<(Batch, oneshot::Sender<Reply>)>,
         /// Gives the journal back.
-        thread: JoinHandle<Journal>,
+        thread: JoinHandle<J>,
     },
     /// The caller's own thread.
-    Inline(Box<Journal>, RunKey),
+    Inline(Box<J>, RunKey),
     /// Whatever the caller makes of a commit.
     Scripted(Scripted),
 }
@@ -51,9 +66,9 @@ impl std::fmt::Debug for Scripted {
     }
 }
 
-impl Writer {
+impl<J: Commits> Writer<J> {
     /// Hands the journal to a thread.
-    pub fn spawn(mut journal: Journal, run: RunKey) -> Result<Self, Error> {
+    pub fn spawn(mut journal: J, run: RunKey) -> Result<Self, Error> {
         let (jobs, inbox) = mpsc::channel::<(Batch, oneshot::Sender<Reply>)>();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -88,7 +103,7 @@ impl Writer {
     }
 
     /// Ends the thread and gives the journal back.
-    pub fn close(self) -> Result<Journal, Error> {
+    pub fn close(self) -> Result<J, Error> {
         match self {
             Self::Thread { jobs, thread } => {
                 drop(jobs);

@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::journal::transitions::Told;
 use crate::ticket::TicketId;
 use bucket::Bucket;
 use ledger::{Entry, Ledger, PAUSE_MAX, Pause, Remembered, Slowed};
@@ -44,6 +45,15 @@ use window::Window;
 /// How long before a cell is due its intent may be asked for; also how much may wait between the intent and
 /// the wire, as a share of the rate.
 pub const LEAD: Duration = Duration::from_millis(20);
+
+/// The same where the journal keeps the pace: its answer is a round trip away.
+const SHARED_LEAD: Duration = Duration::from_millis(50);
+
+/// Where the journal says when a request may leave, one that is later than this does not: others leave at their turns,
+/// and the desk would see more of them in a second than the rate allows. Between two requests of a slow rate there is
+/// room for more.
+const LATE: Duration = Duration::from_millis(20);
+const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// A wait for a window that is shorter than this is nothing to tell a person of.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
@@ -60,6 +70,10 @@ pub struct Pace {
     tickets: Option<Tickets>,
     slowdown: Option<Slowdown>,
     ledger: Option<Ledger>,
+    /// How much may wait between the intent and the wire, as a share of the rate.
+    lead: Duration,
+    /// Before then the journal, which keeps the pace, has nothing to give.
+    ask_from: Option<Instant>,
     /// Requests a second of the slowest rate; `None` when there is no limit.
     per_second: Option<f64>,
     /// The longest of the windows.
@@ -86,6 +100,8 @@ impl Pace {
             tickets: None,
             slowdown: per_second.map(Slowdown::new),
             ledger: None,
+            lead: LEAD,
+            ask_from: None,
             per_second,
             longest: rates.iter().map(Rate::window).max(),
             paused_until: None,
@@ -94,6 +110,42 @@ impl Pace {
             pause_is_news: false,
             slowed_written: None,
         })
+    }
+
+    /// The pace of an account that several processes share: the journal keeps the rates and says when each request may
+    /// leave. Here are the desk's pauses alone, and how far ahead permits are asked for.
+    pub fn kept_by_the_journal(rates: &[Rate]) -> Result<Self, Error> {
+        Ok(Self {
+            per_second: rates.iter().map(Rate::per_second).min_by(f64::total_cmp),
+            ledger: Some(Ledger::new(Uptime::of_this_machine(), None, None)),
+            lead: SHARED_LEAD,
+            ..Self::new(&[], None)?
+        })
+    }
+
+    /// The journal has told how the shared pace stands.
+    pub fn told(&mut self, told: Told) {
+        self.ask_from = told.ask_from;
+        if let Some(left) = told.paused {
+            // It is in the journal already; what this process has heard itself may not be.
+            let is_news = self.pause_is_news;
+            self.pause(left);
+            self.pause_is_news = is_news;
+        }
+    }
+
+    /// How late after its turn a request may leave: 20 ms, which is 2% of a second's requests; up to 100 ms where the
+    /// next turn is that far off.
+    #[must_use]
+    pub fn late_max(&self) -> Duration {
+        let period = self.per_second.map_or(LATE_MAX, |rate| Duration::from_secs_f64(1.0 / rate));
+        period.clamp(LATE, LATE_MAX)
+    }
+
+    /// When there is a use in asking for permits. In the past or present: now.
+    #[must_use]
+    pub fn asks_from(&self) -> Instant {
+        self.ask_from.map_or_else(|| self.due(), |from| from.max(self.due()))
     }
 
     /// The same, with a limit for each ticket.
@@ -128,7 +180,8 @@ impl Pace {
         self
     }
 
-    /// How many rows may be marked as sending without being on the wire: the rate times [`LEAD`], at least one.
+    /// How many rows may be marked as sending without being on the wire: the rate times [`LEAD`], or 50 ms of it where
+    /// the journal keeps the pace; at least one.
     #[must_use]
     pub fn ahead_max(&self) -> usize {
         #[expect(
@@ -136,7 +189,7 @@ impl Pace {
             clippy::cast_sign_loss,
             reason = "a float to integer cast saturates, and no rate is negative"
         )]
-        self.per_second.map_or(usize::MAX, |rate| ((rate * LEAD.as_secs_f64()) as usize).max(1))
+        self.per_second.map_or(usize::MAX, |rate| ((rate * self.lead.as_secs_f64()) as usize).max(1))
     }
 
     /// When the next request may leave. In the past or present: now.

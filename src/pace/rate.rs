@@ -80,6 +80,17 @@ impl Rate {
         (self.window() / self.count.get()).max(Duration::from_nanos(1))
     }
 
+    /// What a journal that keeps the pace has to know of it.
+    pub(crate) fn terms(&self, burst: Option<NonZeroU32>) -> Terms {
+        let period = self.period();
+        Terms {
+            period,
+            depth: period * (self.burst(burst).get() - 1),
+            count: self.count.get(),
+            window: (!self.is_by_the_second()).then(|| self.window()),
+        }
+    }
+
     /// The depth of its bucket: what was asked for, or enough to absorb late wake-ups, and never more than
     /// the rate itself counts.
     pub(super) fn burst(&self, asked: Option<NonZeroU32>) -> NonZeroU32 {
@@ -92,6 +103,19 @@ impl Rate {
         let enough = lateness.clamp(2.0, f64::from(u32::MAX)) as u32;
         asked.unwrap_or_else(|| NonZeroU32::new(enough).unwrap_or(NonZeroU32::MIN)).min(self.count)
     }
+}
+
+/// A rate, worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Between two requests.
+    pub(crate) period: Duration,
+    /// How much earlier one may leave after a quiet time.
+    pub(crate) depth: Duration,
+    /// Requests, at most,
+    pub(crate) count: u32,
+    /// within this; `None`: the bucket keeps it.
+    pub(crate) window: Option<Duration>,
 }
 
 impl std::fmt::Display for Rate {

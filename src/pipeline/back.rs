@@ -12,10 +12,11 @@ use crate::breaker::Decision;
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::journal::state::{Ending, Note, Sent};
+use crate::journal::writer::Commits;
 use crate::progress::Waiting;
 use crate::todo::Row;
 
-impl<D: Desk> Pipeline<'_, D> {
+impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
     /// A request has come back: what it means for its row, its ticket and the run.
     pub(super) fn take_in(&mut self, landed: Landed) {
         let Landed { row, probe, renewals, answer } = landed;
@@ -39,6 +40,7 @@ impl<D: Desk> Pipeline<'_, D> {
                     self.parts.lanes.done(ticket);
                 }
                 self.batch.outcomes.push(sent.settle(ending, latency));
+                self.parts.source.done_with(row.number);
             }
             Decision::Again(note) => self.again(row, sent, note, latency),
             Decision::Later(note) => {
@@ -55,6 +57,7 @@ impl<D: Desk> Pipeline<'_, D> {
             }
             Decision::Rest(note) => {
                 self.ended.resting += 1;
+                self.parts.source.rests(row.number);
                 let waiting = self.parts.lanes.hold(row.update.ticket());
                 self.set_aside(waiting);
                 self.batch.outcomes.push(sent.settle(Ending::NotApplied(note), latency));

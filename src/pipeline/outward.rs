@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::{Granted, Landed, PARKED_MAX, PERMIT_AGE_MAX, Pipeline, READY_PER_SLOT};
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::journal::state::Permit;
-use crate::journal::transitions::Committed;
-use crate::journal::writer::Commit;
+use crate::journal::state::{Ending, Outcome, Permit};
+use crate::journal::transitions::{Committed, Refusal, Refused};
+use crate::journal::writer::{Commit, Commits};
 use crate::lanes::Admitted;
 use crate::pace::LEAD;
 use crate::todo::{Row, Turn};
 
-impl<D: Desk> Pipeline<'_, D> {
+impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
     pub(super) fn take_rows(&mut self, rows: Result<Vec<Row>, Error>) {
         match rows {
             Ok(rows) if rows.is_empty() => self.read_all = true,
@@ -71,7 +71,8 @@ impl<D: Desk> Pipeline<'_, D> {
 
     /// Rows that do not go in this invocation get an entry if they have none, because the cursor passes them.
     pub(super) fn set_aside(&mut self, rows: impl IntoIterator<Item = Row>) {
-        let new = rows.into_iter().filter(|row| !row.has_entry);
+        let source = &self.parts.source;
+        let new = rows.into_iter().inspect(|row| source.done_with(row.number)).filter(|row| !row.has_entry);
         self.batch.set_aside.extend(new.map(|row| row.intent()));
     }
 
@@ -93,7 +94,7 @@ impl<D: Desk> Pipeline<'_, D> {
     /// Ready rows ask for permits, as many as the bounds and the pace allow.
     pub(super) fn want(&mut self) {
         let idle = self.ended.stopped.is_some() || self.renewing.is_some();
-        if idle || self.parts.pace.due() > Instant::now() + LEAD {
+        if idle || self.parts.pace.asks_from() > Instant::now() + LEAD {
             return;
         }
         let unsent = self.unsent();
@@ -135,6 +136,8 @@ impl<D: Desk> Pipeline<'_, D> {
         batch.slowed = self.parts.pace.slowed_to_write();
         self.granting_since = Instant::now();
         self.granting = std::mem::take(&mut self.wanting);
+        let is_applied = |outcome: &&Outcome| *outcome.ending() == Ending::Applied;
+        self.settling_applied = batch.outcomes.iter().filter(is_applied).count() as u64;
         self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
         self.open -= batch.outcomes.len() + batch.given_back.len();
         self.parts.writer.commit(batch)
@@ -157,15 +160,24 @@ impl<D: Desk> Pipeline<'_, D> {
     /// The batch is durable: its outcomes count, and its intents are permits.
     pub(super) fn committed(&mut self, done: Result<Committed, Error>) {
         match done {
-            Ok(Committed { permits, counts }) => {
+            Ok(Committed { permits, refused, counts, pace, trouble }) => {
                 self.parts.pace.committed(self.granting_since.elapsed());
-                let (rows, good_until) = (std::mem::take(&mut self.granting), self.good_until);
+                self.parts.pace.told(pace);
+                if pace.paused.is_some() {
+                    self.go_on_with_a_pause();
+                }
+                let rows = self.without(&refused);
+                let (good_until, late_max) = (self.good_until, self.parts.pace.late_max());
                 self.permits.extend(permits.into_iter().zip(rows).map(|(permit, row)| {
+                    let good_until = permit.turn().map_or(good_until, |turn| Some(turn + late_max));
                     let row = Row { attempts: permit.attempt(), has_entry: true, ..row };
                     Granted { permit, row, good_until }
                 }));
-                self.parts.breaker.committed(counts.applied.saturating_sub(self.parts.counts.applied));
+                self.parts.breaker.committed(self.settling_applied);
                 self.parts.counts = counts;
+                if let Some(error) = trouble {
+                    self.stop(error);
+                }
                 self.tell();
             }
             Err(error) => {
@@ -175,6 +187,32 @@ impl<D: Desk> Pipeline<'_, D> {
                 self.stop(error);
             }
         }
+    }
+
+    /// The rows of the commit that was made, without those that it refused: they go back, or are let go.
+    fn without(&mut self, refused: &[Refused]) -> Vec<Row> {
+        let rows = std::mem::take(&mut self.granting);
+        if refused.is_empty() {
+            return rows;
+        }
+        self.open -= refused.len();
+        let why = |row: &Row| refused.iter().find(|refused| refused.row == row.number).map(|found| found.why);
+        let (mut granted, mut again) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            match why(&row) {
+                None => granted.push(row),
+                Some(Refusal::Spent) => again.push(row),
+                Some(Refusal::NotOurs) => {
+                    let waiting = self.parts.lanes.let_go(row.update.ticket());
+                    for gone in waiting.iter().chain([&row]) {
+                        self.parts.source.done_with(gone.number);
+                    }
+                }
+            }
+        }
+        // The first of them goes first again.
+        again.into_iter().rev().for_each(|row| self.parts.lanes.again(row));
+        granted
     }
 
     /// Permits become requests, at the pace; permits that came too late go back.
@@ -189,7 +227,9 @@ impl<D: Desk> Pipeline<'_, D> {
                 self.give_back(permit, row);
                 continue;
             }
-            if self.in_flight.len() >= slots || self.parts.pace.take(row.update.ticket()).is_err() {
+            let is_early = permit.turn().is_some_and(|turn| turn > Instant::now());
+            if is_early || self.in_flight.len() >= slots || self.parts.pace.take(row.update.ticket()).is_err()
+            {
                 self.permits.push_front(Granted { permit, row, good_until });
                 return;
             }

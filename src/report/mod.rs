@@ -28,10 +28,9 @@ use tempfile::NamedTempFile;
 use crate::error::Error;
 use crate::folders;
 use crate::input::{Format, Layout, Record};
-use crate::journal::Journal;
+use crate::journal::archive::{Archive, KeptRows};
 use crate::journal::runs::Run;
 use crate::journal::state::State;
-use crate::spooled::Spooled;
 use failures::{Added, ResultFile};
 use next::{Going, Step};
 use rewrite::{Keys, Rewrite};
@@ -65,7 +64,7 @@ pub struct Files {
 
 /// Makes the folder of a run's reports, and refuses one that belongs to another journal: its run of the same
 /// number is another run, and its failures would be overwritten.
-pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<PathBuf, Error> {
+pub fn make_folder(report_dir: &Path, journal: &dyn Archive, run: u64) -> Result<PathBuf, Error> {
     let folder = report_dir.join(format!("run-{run}"));
     folders::require_place(&folder, "--report-dir")?;
     folders::make(&folder)?;
@@ -87,7 +86,7 @@ pub fn make_folder(report_dir: &Path, journal: &Journal, run: u64) -> Result<Pat
 /// Writes every report of a run, its rows in this format; `None`: in the input's own.
 pub fn write(
     report_dir: &Path,
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     format: Option<Format>,
     going: Going<'_>,
@@ -126,7 +125,7 @@ fn sweep(folder: &Path) {
 struct Rows<'a> {
     folder: &'a Path,
     name: &'static str,
-    journal: &'a Journal,
+    journal: &'a dyn Archive,
     run: &'a Run,
     states: &'a [State],
 }
@@ -171,14 +170,15 @@ impl Rows<'_> {
     /// Writes the file. `None`: a row would ask for something else in this format.
     fn write_as(&self, format: Format) -> Result<Option<PathBuf>, Error> {
         let Self { journal, run, .. } = *self;
-        let mut spooled = Spooled::open(journal, run)?
+        let mut kept = journal
+            .kept(run)?
             .ok_or_else(|| Error::Machine(format!("the rows of run {} are not kept any more", run.key.id)))?;
         let mut layout = Layout { format, ..run.layout };
         let mut rewrite = None;
         if format.has_cells() != run.layout.format.has_cells() {
             // A mark, because cells are for spreadsheets, which want it; other programs trip over it.
             layout.bom = format.has_cells();
-            rewrite = self.rewrite(&mut spooled)?;
+            rewrite = self.rewrite(&mut *kept)?;
             if rewrite.is_none() {
                 return Ok(None);
             }
@@ -186,9 +186,9 @@ impl Rows<'_> {
         let path = self.path(format);
         let failed = |error: io::Error| Error::file("write", &path, &error);
         let out = BufWriter::new(new_file(&path)?);
-        let header = rewrite.as_ref().map_or(spooled.header(), Rewrite::header);
+        let header = rewrite.as_ref().map_or(kept.header(), Rewrite::header);
         let mut out = ResultFile::create(out, &layout, header).map_err(failed)?;
-        let is_whole = self.each(&mut spooled, &mut |record, added| {
+        let is_whole = self.each(&mut *kept, &mut |record, added| {
             let record = match &mut rewrite {
                 None => Some(record),
                 Some(rewrite) => rewrite.row(record),
@@ -205,20 +205,20 @@ impl Rows<'_> {
     }
 
     /// How the rows get into the other format; `None`: not at all.
-    fn rewrite(&self, spooled: &mut Spooled) -> Result<Option<Rewrite>, Error> {
+    fn rewrite(&self, kept: &mut dyn KeptRows) -> Result<Option<Rewrite>, Error> {
         let spec = &self.run.mapping;
-        if let Some(header) = spooled.header() {
+        if let Some(header) = kept.header() {
             return Ok(Rewrite::to_lines(spec, header));
         }
         let mut keys = Keys::default();
-        let are_few = self.each(spooled, &mut |record, _| Ok(keys.note(record)))?;
+        let are_few = self.each(kept, &mut |record, _| Ok(keys.note(record)))?;
         Ok(if are_few { Rewrite::to_cells(spec, keys) } else { None })
     }
 
     /// Shows each row with what became of it, none of which is kept, until `look` says false: then it is false.
     fn each(
         &self,
-        spooled: &mut Spooled,
+        kept: &mut dyn KeptRows,
         look: &mut dyn FnMut(&Record, &Added<'_>) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         let Self { journal, run, .. } = *self;
@@ -237,7 +237,7 @@ impl Rows<'_> {
                     http_status: told.http_status,
                     attempts: told.attempts,
                 };
-                if !look(spooled.at(journal, told.row)?, &added)? {
+                if !look(kept.at(told.row)?, &added)? {
                     return Ok(false);
                 }
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::runs::{Counts, Run};
 use crate::journal::state::{Reason, State};
 use crate::table;
@@ -113,7 +113,7 @@ pub struct Told<'a> {
 }
 
 /// Makes the summary of a run.
-pub fn of<'a>(journal: &Journal, run: &'a Run, reasons: &'a [Tallied]) -> Result<Summary<'a>, Error> {
+pub fn of<'a>(journal: &dyn Archive, run: &'a Run, reasons: &'a [Tallied]) -> Result<Summary<'a>, Error> {
     Ok(Summary {
         schema: SCHEMA,
         head: Head::of(run),
@@ -123,7 +123,7 @@ pub fn of<'a>(journal: &Journal, run: &'a Run, reasons: &'a [Tallied]) -> Result
 }
 
 /// Writes `summary.json`.
-pub fn write(path: &Path, journal: &Journal, run: &Run, reasons: &[Tallied]) -> Result<(), Error> {
+pub fn write(path: &Path, journal: &dyn Archive, run: &Run, reasons: &[Tallied]) -> Result<(), Error> {
     let summary = of(journal, run, reasons)?;
     super::replace(path, |out| {
         serde_json::to_writer_pretty(&mut *out, &summary)?;
@@ -137,7 +137,7 @@ pub(crate) fn rfc_3339(unix_ms: i64) -> String {
 }
 
 /// Why rows are failed, invalid, in doubt, or skipped as unchanged: the most frequent reasons first.
-pub fn reasons(journal: &Journal, run: &Run) -> Result<Vec<Tallied>, Error> {
+pub fn reasons(journal: &dyn Archive, run: &Run) -> Result<Vec<Tallied>, Error> {
     let mut reasons: HashMap<(&'static str, String, String), Tallied> = HashMap::new();
     let mut after = 0;
     if run.counts.need_attention() {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use guards::Guards;
 use jiff::tz::TimeZone;
-pub use places::{journal_path, report_dir, state_folder};
+pub use places::{JournalPlace, journal_place, report_dir, state_folder};
 pub use token::{TOKEN_VARIABLE, TokenPlace, token_place};
 use url::Url;
 
@@ -224,8 +224,8 @@ pub enum Show {
 /// Where results go, and what is said.
 #[derive(Clone, Debug)]
 pub struct OutputSettings {
-    /// The journal's file.
-    pub journal: PathBuf,
+    /// Which journal.
+    pub journal: JournalPlace,
     /// The folder of all reports.
     pub report_dir: PathBuf,
     /// The format of the rows there; `None`: the input's own.
@@ -266,7 +266,7 @@ impl OutputSettings {
             false => Form::Log,
         };
         Ok(Self {
-            journal: journal_path(args.journal.journal.as_deref())?,
+            journal: journal_place(args.journal.journal.as_deref())?,
             report_dir: report_dir(args.report_dir.as_deref()),
             report_format: args.report_format.format(),
             show,

@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 use super::next::{Flags, Step};
 use super::summary::Tallied;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::minutes::Latencies;
 use crate::journal::runs::Run;
 use crate::text::{clean_whole, duration};
@@ -80,7 +80,7 @@ struct Times {
 /// Writes the page of a run. `reasons` and `next` are what the summary and the terminal tell.
 pub(super) fn write(
     path: &Path,
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
@@ -92,7 +92,7 @@ pub(super) fn write(
 }
 
 fn render(
-    journal: &Journal,
+    journal: &dyn Archive,
     run: &Run,
     reasons: &[Tallied],
     next: &[Step],
@@ -100,11 +100,11 @@ fn render(
     clock: &Clock,
 ) -> Result<String, Error> {
     let mut invocations = Vec::new();
-    journal.each_invocation(run.key, |invocation| invocations.push(invocation))?;
+    journal.each_invocation(run.key, &mut |invocation| invocations.push(invocation))?;
     let mut latencies = Latencies::default();
     let mut minutes: Option<(i64, i64)> = None;
     let mut waits_ms = [0; 2];
-    journal.each_minute(run.key, |minute| {
+    journal.each_minute(run.key, &mut |minute| {
         latencies.add(&minute.latencies);
         waits_ms = [waits_ms[0] + minute.paused_ms, waits_ms[1] + minute.away_ms];
         minutes = Some((minutes.map_or(minute.minute, |(first, _)| first), minute.minute));

@@ -3,7 +3,7 @@
 use super::moment::{Clock, Moment};
 use super::words::{BAR_WIDTH, Count, share};
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::changed::{Changed, ChangedField};
 use crate::journal::invocations::Invocation;
 use crate::journal::minutes::{LATENCY_BOUNDS_MS, Latencies};
@@ -123,7 +123,7 @@ pub(super) struct Doubts {
     pub(super) is_all: bool,
 }
 
-pub(super) fn doubts(journal: &Journal, run: &Run) -> Result<Doubts, Error> {
+pub(super) fn doubts(journal: &dyn Archive, run: &Run) -> Result<Doubts, Error> {
     if run.counts.in_doubt == 0 {
         return Ok(Doubts { shown: Vec::new(), is_all: true });
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::moment::Clock;
 use super::words::Count;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::archive::Archive;
 use crate::journal::invocations::Invocation;
 use crate::journal::minutes::{MINUTE_MS, Minute};
 use crate::journal::runs::RunKey;
@@ -167,7 +167,7 @@ const LANES: [(&str, &str); 3] =
 
 /// The chart of the samples from the first of these minutes to the last; `None`: too short to be one.
 pub(super) fn draw(
-    journal: &Journal,
+    journal: &dyn Archive,
     run: RunKey,
     minutes: Option<(i64, i64)>,
     spans: &[Span],
@@ -182,7 +182,7 @@ pub(super) fn draw(
         return Ok(None);
     }
     let mut gathered = vec![Gathered::default(); count];
-    journal.each_minute(run, |minute| {
+    journal.each_minute(run, &mut |minute| {
         let index = usize::try_from((minute.minute - first).unsigned_abs() / step).unwrap_or_default();
         if let Some(column) = gathered.get_mut(index) {
             column.add(&minute);

@@ -1,0 +1,9 @@
+-- The least that workers need. Give it as the owner of the database, after `deskload journal init`; that and
+-- `journal check --confirm` stay with the owner.
+CREATE ROLE deskload_worker LOGIN;
+GRANT USAGE ON SCHEMA deskload TO deskload_worker;
+GRANT SELECT ON deskload.journal TO deskload_worker;
+GRANT SELECT, INSERT, UPDATE ON deskload.account, deskload.unit, deskload.run, deskload.rows, deskload.bucket,
+    deskload.invocation
+    TO deskload_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON deskload.spent, deskload.worker TO deskload_worker;

@@ -1,0 +1,294 @@
+//! What `run`, `resume`, `retry` and `work` do with a journal that several machines share.
+//!
+//! The way is the same as with a file ([`super::drive`]): the same pipeline, reports and exit codes. What differs: nobody
+//! holds the account. The database keeps workers apart, gives permits and keeps the pace, and each worker leaves its
+//! units when it ends.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::breaker::Breaker;
+use crate::cli::RunArgs;
+use crate::commands::drive::{self, LOOK_EVERY, MARKED_PER_SLOT};
+use crate::commands::retold::Typed;
+use crate::commands::run::{Looked, Plan, Planner, again, nothing_left};
+use crate::commands::source::{Source, locate};
+use crate::commands::{ending, now_ms, pick_run};
+use crate::error::{EXIT_DONE, Error};
+use crate::folders;
+use crate::input::{Records, spool, survey};
+use crate::journal::archive::Archive as _;
+use crate::journal::invocations::{Beginning, End};
+use crate::journal::postgres::{Place, Shared, Terms, Worker};
+use crate::journal::runs::{NewRun, Run};
+use crate::journal::writer::Writer;
+use crate::lanes::Lanes;
+use crate::mapping::Mapping;
+use crate::pace::Pace;
+use crate::pipeline::{Driven, Ended, Parts, Pipeline};
+use crate::report::{self, summary};
+use crate::settings::{InputSettings, SendSettings};
+use crate::shutdown::Shutdown;
+use crate::text::{duration, rows};
+use crate::until::Until;
+use crate::voice::say;
+
+/// `run` on such a journal.
+pub(super) fn run(
+    place: &Place,
+    args: &RunArgs,
+    input: &InputSettings,
+    settings: &SendSettings,
+) -> Result<(), Error> {
+    refuse_what_is_not_shared(settings)?;
+    if input.only_changed {
+        return Err(not_known("--only-changed"));
+    }
+    let source = Source::find(&args.check.file)?;
+    let shutdown = Shutdown::listen()?;
+    settings.terms.bounds.check(jiff::Timestamp::now())?;
+    let mut journal = Shared::open(place)?;
+    let planner = Planner { input, settings, args, shutdown: &shutdown };
+    let again = again(args);
+    match plan(&planner, &mut journal, &source)? {
+        Plan::Send(run) => drive(journal, &run, settings, &shutdown, &again),
+        Plan::NothingLeft(run) => {
+            let headline = nothing_left(&run);
+            ending::finish(&mut journal, &run, Ended::default(), settings, &headline, &again)
+        }
+        Plan::TooManyInvalid(run, why) => {
+            let headline = format!("run {}: nothing was sent", run.key.id);
+            let ended = Ended { stopped: Some(why), ..Ended::default() };
+            ending::finish(&mut journal, &run, ended, settings, &headline, &again)
+        }
+        Plan::Declined => {
+            say("nothing was sent");
+            Ok(())
+        }
+    }
+}
+
+/// Decides what to do with an input; a new one is read here and staged there, with all of its rows.
+fn plan(planner: &Planner<'_>, journal: &mut Shared, source: &Source) -> Result<Plan, Error> {
+    if let Source::File { .. } = source {
+        let (sha256, _) = planner.interruptible(spool::digest(&mut source.open(planner.shutdown)?))?;
+        if let Some(plan) = planner.known(journal, &sha256)? {
+            return Ok(plan);
+        }
+    }
+    let settings = planner.settings;
+    let folder = settings.state_folder.join("staging");
+    folders::make(&folder)?;
+    crate::spooled::sweep_copies(&folder)?;
+    let taken = planner.interruptible(source.take(planner.input, &folder, planner.shutdown));
+    let mut taken = taken.map_err(|error| locate(error, source))?;
+    if let Some(plan) = planner.known(journal, &taken.sha256)? {
+        return Ok(plan);
+    }
+    let looked = planner.look(source, &mut taken, &mut |taken, layout| {
+        let mut records = Records::open(taken.file.path(), &layout)?;
+        let mapping = Mapping::resolve(&planner.input.mapping, records.header())?;
+        // What is invalid is found again when the rows are staged.
+        let survey = survey(&mut records, &mapping, planner.input.strict, &mut |_| planner.shutdown.check())?;
+        Ok((survey, None))
+    })?;
+    let Some(Looked { input, layout, survey, too_many, .. }) = looked else { return Ok(Plan::Declined) };
+    let new = NewRun {
+        desk: &settings.desk_id,
+        input: &input,
+        layout: &layout,
+        mapping: &planner.input.mapping,
+        survey: &survey,
+        unchanged: None,
+        now_ms: now_ms(),
+    };
+    let run = journal.open_run(&new, taken.file.path())?;
+    Ok(Plan::begun(Box::new(run), too_many))
+}
+
+/// `resume` on such a journal.
+pub(super) fn resume(place: &Place, run: &Run, settings: &SendSettings) -> Result<(), Error> {
+    let shutdown = Shutdown::listen()?;
+    let journal = Shared::open(place)?;
+    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    drive(journal, &run, settings, &shutdown, &Typed::now().whole())
+}
+
+/// `retry` on such a journal.
+pub(super) fn retry(place: &Place, run: &Run, settings: &SendSettings) -> Result<(), Error> {
+    let shutdown = Shutdown::listen()?;
+    let mut journal = Shared::open(place)?;
+    let id = run.key.id;
+    let again = journal.retry(run)?;
+    if !settings.output.quiet {
+        say(&format!("run {id}: {} failed, tried again", rows(again)));
+    }
+    let run = pick_run(&journal, Some(id), "", |_| true)?;
+    drive(journal, &run, settings, &shutdown, &format!("deskload resume {id}"))
+}
+
+/// Settings that a shared journal does not follow yet are refused, rather than taken for granted.
+fn refuse_what_is_not_shared(settings: &SendSettings) -> Result<(), Error> {
+    let flag = match &settings.terms {
+        terms if terms.limits.resends => "--in-doubt resend (deskload resolve --resend does it by name)",
+        terms if terms.pace.rate_per_ticket.is_some() => "--rate-per-ticket",
+        _ => return Ok(()),
+    };
+    Err(not_known(flag))
+}
+
+fn not_known(flag: &str) -> Error {
+    Error::Usage(format!("a journal on PostgreSQL does not know {flag} yet; leave it out"))
+}
+
+/// Works on a run until nobody has anything left to send, then writes its reports.
+fn drive(
+    mut journal: Shared,
+    run: &Run,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+    again: &str,
+) -> Result<(), Error> {
+    report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
+    activate(&mut journal, run, settings, shutdown)?;
+    begin(&mut journal, run, settings, again)?;
+    let began = Instant::now();
+    match work_on(&mut journal, run, settings, shutdown)? {
+        Worked::Broken(error) => Err(error),
+        Worked::Ended(ended) => {
+            let headline = format!("run {}, worked on for {}", run.key.id, duration(began.elapsed()));
+            ending::finish(&mut journal, run, ended, settings, &headline, again)
+        }
+    }
+}
+
+/// Notes that this process has begun to work on the run.
+fn begin(journal: &mut Shared, run: &Run, settings: &SendSettings, again: &str) -> Result<(), Error> {
+    let pace = settings.terms.pace.to_string();
+    journal.begin_invocation(run.key, &Beginning { now_ms: now_ms(), again, pace: &pace })
+}
+
+/// Makes the run the account's own; where workers are at work on another, ends or waits, as `--on-overlap` says.
+fn activate(
+    journal: &mut Shared,
+    run: &Run,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let mut is_told = false;
+    loop {
+        match journal.activate(run) {
+            Err(Error::Overlap(why)) if settings.waits_for_others => {
+                if !std::mem::replace(&mut is_told, true) {
+                    say(&format!("{why}; waiting, as --on-overlap wait says"));
+                }
+                shutdown.check()?;
+                std::thread::sleep(LOOK_EVERY);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// How work on a run ended.
+enum Worked {
+    /// As it should, for better or worse.
+    Ended(Ended),
+    /// The journal could not be reached any more: what is on its way is found in doubt by others.
+    Broken(Error),
+}
+
+fn work_on(
+    journal: &mut Shared,
+    run: &Run,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+) -> Result<Worked, Error> {
+    refuse_what_is_not_shared(settings)?;
+    shutdown.begin_sending();
+    drive::announce(run, settings);
+    let terms = Terms {
+        rates: settings.terms.pace.rates.clone(),
+        burst: settings.terms.pace.burst,
+        patience: settings.terms.limits.patience,
+        shutdown: shutdown.clone(),
+    };
+    let (worker, source, keeper) = journal.join(run, terms)?;
+    let driven = send((worker, source), run, settings, shutdown);
+    keeper.end();
+    let Driven { writer, progress, mut ended, broken } = driven?;
+    progress.finish();
+    let worker = writer.close()?;
+    if broken {
+        let gone = || Error::Machine("the journal cannot be written; nothing more was sent".to_owned());
+        return Ok(Worked::Broken(ended.stopped.unwrap_or_else(gone)));
+    }
+    worker.leave()?;
+    // The rows ended because nobody has one left that may go: the others wait for a person.
+    ended.holding |= ended.stopped.is_none() && ended.resting == 0;
+    if ended.holding {
+        ended.waits_for = journal.waits_for(run)?;
+    }
+    Ok(Worked::Ended(ended))
+}
+
+fn send(
+    (worker, source): (Worker, crate::todo::Source),
+    run: &Run,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+) -> Result<Driven<Worker>, Error> {
+    let pace = &settings.terms.pace;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Machine(format!("failed to start the network: {error}")))?;
+    let context = runtime.enter();
+    let parts = Parts {
+        desk: &settings.desk,
+        source,
+        writer: Writer::spawn(worker, run.key)?,
+        lanes: Lanes::of_a_shared_journal(),
+        pace: Pace::kept_by_the_journal(&pace.rates)?,
+        breaker: Breaker::new(settings.terms.limits, fastrand::Rng::new(), drive::newly_invalid(run)),
+        // The database itself keeps back what is in doubt elsewhere.
+        doubts: HashMap::new(),
+        concurrency: pace.concurrency,
+        marked_max: MARKED_PER_SLOT * pace.concurrency,
+        counts: run.counts,
+        progress: drive::progress(run, settings),
+        until: Until::new(settings.terms.bounds.clone(), jiff::Timestamp::now),
+        shutdown: shutdown.clone(),
+    };
+    let driven = runtime.block_on(Pipeline::new(parts).run());
+    drop(context);
+    // A token command that hangs is not waited for.
+    runtime.shutdown_background();
+    Ok(driven)
+}
+
+/// Joins in with the account's active run, if it has something left; `None`: it has not. Writes no reports: whoever
+/// began the run does, or `report`. The error is what kept it from going on.
+pub(super) fn join_in(
+    place: &Place,
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+) -> Result<Option<Result<(), Error>>, Error> {
+    let mut journal = Shared::open(place)?;
+    let Some(run) = journal.active(&settings.desk_id)? else { return Ok(None) };
+    let began = Instant::now();
+    begin(&mut journal, &run, settings, &format!("deskload resume {}", run.key.id))?;
+    let ended = match work_on(&mut journal, &run, settings, shutdown)? {
+        Worked::Broken(error) => return Err(error),
+        Worked::Ended(ended) => ended,
+    };
+    let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
+    let end = ending::ending(&run, ended);
+    let said = end.as_ref().map(ToString::to_string);
+    let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
+    let now_ms = now_ms();
+    journal.end_invocation(run.key, &End { now_ms, ended_ms: now_ms, exit_code, said: said.as_deref() })?;
+    let id = run.key.id;
+    say(&format!("run {id}, worked on for {}: {}", duration(began.elapsed()), summary::line(&run)));
+    Ok(Some(end.map_or(Ok(()), Err)))
+}
