@@ -40,6 +40,8 @@ mod exit;
 mod faults;
 #[path = "promises/fixtures.rs"]
 mod fixtures;
+#[path = "promises/fleet/mod.rs"]
+mod fleet;
 #[path = "promises/fuzz.rs"]
 mod fuzz;
 #[path = "promises/guide.rs"]
@@ -52,6 +54,8 @@ mod input;
 mod installed;
 #[path = "promises/journal.rs"]
 mod journal;
+#[path = "promises/journals/mod.rs"]
+mod journals;
 #[path = "promises/killed/mod.rs"]
 mod killed;
 #[path = "promises/known.rs"]
@@ -64,8 +68,6 @@ mod mapping;
 #[cfg(feature = "xlsx")]
 #[path = "promises/messages.rs"]
 mod messages;
-#[path = "promises/newer.rs"]
-mod newer;
 #[path = "promises/nginx/mod.rs"]
 mod nginx;
 #[path = "promises/nights.rs"]

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::support::{Bench, Started, TOKEN, csv, tool};
 
 const SERVICE: &str = include_str!("../../docs/examples/deskload.service");
+const WORKER: &str = include_str!("../../docs/examples/several-machines/deskload-work.service");
 const TIMER: &str = include_str!("../../docs/examples/deskload.timer");
 const CRONTAB: &str = include_str!("../../docs/examples/crontab");
 const NIGHTS: &str = include_str!("../../docs/nights.md");
@@ -157,9 +158,12 @@ fn systemd_understands_the_units_of_the_guide() {
     let Some(analyze) = tool("systemd-analyze") else { return };
     let bench = Bench::new();
     // It looks for the program, which is not installed on this machine.
-    bench.file("deskload.service", SERVICE.replace("/usr/bin/deskload", env!("CARGO_BIN_EXE_deskload")));
+    let program = env!("CARGO_BIN_EXE_deskload");
+    bench.file("deskload.service", SERVICE.replace("/usr/bin/deskload", program));
+    bench.file("deskload-work.service", WORKER.replace("/usr/local/bin/deskload", program));
     bench.file("deskload.timer", TIMER);
-    let words = [analyze.to_str().unwrap(), "verify", "--man=no", "./deskload.service", "./deskload.timer"];
+    let units = ["./deskload.service", "./deskload.timer", "./deskload-work.service"];
+    let words = [&[analyze.to_str().unwrap(), "verify", "--man=no"][..], &units].concat();
     let path: &Path = "/usr/sbin:/usr/bin:/sbin:/bin".as_ref();
     let said = Bench::start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
     assert!(!said.stderr.contains("deskload"), "{}", said.stderr);

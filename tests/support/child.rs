@@ -97,7 +97,7 @@ impl Started {
         Self { child, stdout, stderr }
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod ledger;
 mod log;
 pub(crate) mod peer;
+pub(crate) mod postgres;
 mod strace;
 mod tools;
 

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Where daemons are, and a person's `PATH` often does not lead.
-const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+const MORE_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/15/bin"];
 
 /// Where this program is. If it is not there the caller has nothing to test; the reader is told so.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
