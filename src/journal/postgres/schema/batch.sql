@@ -53,6 +53,8 @@ DECLARE
     v_attempts integer;
     v_why      text;
     v_against  jsonb;
+    v_settled  bigint[];
+    v_wanted   bigint[];
     v_slow     record;
     v_slow_us  bigint;
     v_permits  jsonb := '[]';
@@ -78,11 +80,13 @@ BEGIN
     PERFORM 1 FROM deskload.unit WHERE account = v_account
         AND unit.unit IN (SELECT (e.v->>1)::smallint FROM jsonb_array_elements(b->'wanted') AS e(v))
         ORDER BY unit.unit FOR SHARE;
-    PERFORM 1 FROM deskload.rows WHERE run = v_run AND number IN (
-            SELECT n FROM jsonb_to_recordset(b->'outcomes') AS o(n bigint)
-            UNION SELECT n FROM jsonb_to_recordset(b->'back') AS o(n bigint)
-            UNION SELECT e.v::bigint FROM jsonb_array_elements(b->'lost') AS e(v)
-            UNION SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'wanted') AS e(v))
+    -- By arrays of numbers: so the rows are found by their key even while nothing is known yet of a table that has just
+    -- been filled, and no batch reads a whole run.
+    v_settled := ARRAY(SELECT n FROM jsonb_to_recordset(b->'outcomes') AS o(n bigint)
+        UNION SELECT n FROM jsonb_to_recordset(b->'back') AS o(n bigint)
+        UNION SELECT e.v::bigint FROM jsonb_array_elements(b->'lost') AS e(v));
+    v_wanted := ARRAY(SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'wanted') AS e(v));
+    PERFORM 1 FROM deskload.rows WHERE run = v_run AND number = ANY (v_settled || v_wanted)
         ORDER BY number FOR UPDATE;
 
     -- 2. What became of permits. The fence is the permit's number; a row that a take-over has called in doubt since
@@ -95,7 +99,7 @@ BEGIN
             FROM jsonb_to_recordset(b->'back') AS o(n bigint, p integer)
         -- Permits of a batch whose answer was lost: they were never used.
         UNION ALL SELECT number, permit, 2::smallint, NULL, NULL, NULL, 1, 0 FROM deskload.rows
-            WHERE run = v_run AND worker = v_worker
+            WHERE run = v_run AND number = ANY (v_settled) AND worker = v_worker
                 AND number IN (SELECT e.v::bigint FROM jsonb_array_elements(b->'lost') AS e(v))
     ), done AS (
         UPDATE deskload.rows r SET
@@ -104,8 +108,8 @@ BEGIN
             message = CASE WHEN given.gone = 1 THEN r.message ELSE given.m END,
             http_status = CASE WHEN given.gone = 1 THEN r.http_status ELSE given.h END,
             body = CASE WHEN given.s IN (1, 6) THEN NULL ELSE r.body END
-        FROM given JOIN deskload.rows old ON old.run = v_run AND old.number = given.n
-        WHERE r.run = v_run AND r.number = given.n AND r.permit = given.p AND r.worker = v_worker
+        FROM given JOIN deskload.rows old ON old.run = v_run AND old.number = given.n AND old.number = ANY (v_settled)
+        WHERE r.run = v_run AND r.number = given.n AND r.number = ANY (v_settled) AND r.permit = given.p AND r.worker = v_worker
             AND r.state IN (0, 5) AND old.state IN (0, 5)
         RETURNING old.state AS was, r.state AS became, given.gone, given.thr
     )

@@ -58,11 +58,11 @@ BEGIN
 END $$;
 
 -- What keeps a pending row from going: an earlier row of its ticket that is not settled, or the same update in doubt in
--- another run. NULL: nothing.
+-- another run. NULL: nothing. (`+ 0`: by the index of tickets, not by that of all open rows.)
 CREATE FUNCTION deskload.waits(v_account bigint, r deskload.rows) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN EXISTS (SELECT FROM deskload.rows e WHERE e.run = r.run AND e.ticket = r.ticket
-                         AND e.number < r.number AND e.state IN (0, 2, 5)) THEN 'earlier'
+                         AND e.number < r.number AND e.state + 0 IN (0, 2, 5)) THEN 'earlier'
         WHEN EXISTS (SELECT FROM deskload.rows d JOIN deskload.run ON run.id = d.run
                          WHERE d.ticket = r.ticket AND d.state = 5 AND d.same = r.same AND d.run <> r.run
                              AND run.account = v_account) THEN 'same'
