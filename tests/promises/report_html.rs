@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_TERMINATE};
 use deskload::sandbox::{Fate, Reply, When};
@@ -156,7 +157,9 @@ fn a_pause_is_in_the_samples_also_if_it_is_broken_off() {
         let journal = Connection::open(bench.journal()).unwrap();
         journal.query_row("SELECT count(*) FROM pause", [], |row| row.get::<_, u64>(0)).unwrap() == 1
     });
-    let before_ms = waited_ms(&bench);
+    let (before_ms, since) = (waited_ms(&bench), Instant::now());
+    // Samples are in milliseconds: some have to go by.
+    until("a piece of the pause", || since.elapsed() > Duration::from_millis(10));
     run.signal(Signal::TERM);
     run.finish().code(EXIT_TERMINATE);
     assert!(waited_ms(&bench) > before_ms);
