@@ -49,3 +49,18 @@ impl std::fmt::Display for MaxFailures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn max_failures_is_read_as_people_write_it() {
+        assert_eq!(MaxFailures::parse("25%"), Ok(MaxFailures::Percent(25.0)));
+        assert_eq!(MaxFailures::parse(" 0.5 % "), Ok(MaxFailures::Percent(0.5)));
+        assert_eq!(MaxFailures::parse("100"), Ok(MaxFailures::Rows(100)));
+        for wrong in ["", "%", "101%", "-1%", "NaN%", "-1", "1.5", "many"] {
+            assert!(MaxFailures::parse(wrong).unwrap_err().contains("neither a share"), "{wrong}");
+        }
+    }
+}

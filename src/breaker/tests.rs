@@ -376,16 +376,6 @@ async fn max_failures_as_a_number_counts_at_once() {
     assert!(bench.breaker.too_many_failures().is_some());
 }
 
-#[test]
-fn max_failures_is_read_as_people_write_it() {
-    assert_eq!(MaxFailures::parse("25%"), Ok(MaxFailures::Percent(25.0)));
-    assert_eq!(MaxFailures::parse(" 0.5 % "), Ok(MaxFailures::Percent(0.5)));
-    assert_eq!(MaxFailures::parse("100"), Ok(MaxFailures::Rows(100)));
-    for wrong in ["", "%", "101%", "-1%", "NaN%", "-1", "1.5", "many"] {
-        assert!(MaxFailures::parse(wrong).unwrap_err().contains("neither a share"), "{wrong}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_desk_is_away_from_the_first_loss_until_something_goes_through() {
     let mut bench = Bench::warm();

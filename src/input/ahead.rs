@@ -196,7 +196,9 @@ pub(super) fn each(records: &mut Records, look: &mut Look<'_>) -> Result<(), Err
         // There is room for all of them.
         let _ = back.try_send(Batch::new());
     }
-    std::thread::scope(|scope| {
+    // Moved in: an error of `look` has to end both channels before the scope waits for the reader, who may be waiting at
+    // one of them.
+    std::thread::scope(move |scope| {
         std::thread::Builder::new()
             .name("records".to_owned())
             .spawn_scoped(scope, move || read(records, &empty, &to))

@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 use crate::desk::ScriptedDesk;
 use crate::disk::Commits;
+use crate::end::End;
 use crate::input::{self, Line};
 use crate::invariants::{self, Disk, state_after};
 use crate::plan::Plan;
@@ -384,37 +385,5 @@ impl Life {
             }
         }
         Ok(())
-    }
-}
-
-/// How a session is made to end early, if it is.
-struct End {
-    dies_in: Option<u32>,
-    dies_after: Option<Duration>,
-    asked_after: Option<Duration>,
-}
-
-impl End {
-    const fn of_its_own() -> Self {
-        Self { dies_in: None, dies_after: None, asked_after: None }
-    }
-
-    fn draw(rng: &mut Rng, crashes_left: u32) -> Self {
-        let sometime = |rng: &mut Rng| {
-            let most = 1 << rng.u32(..18);
-            Duration::from_millis(rng.u64(..=most))
-        };
-        let mut end = Self::of_its_own();
-        if crashes_left > 0 && rng.u8(..4) > 0 {
-            if rng.bool() {
-                end.dies_in = Some(rng.u32(1..=60));
-            } else {
-                end.dies_after = Some(sometime(rng));
-            }
-        }
-        if rng.u8(..6) == 0 {
-            end.asked_after = Some(sometime(rng));
-        }
-        end
     }
 }

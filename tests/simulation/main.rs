@@ -10,6 +10,7 @@
 //! | [`world`] | the truth, apart from the program: what reached the desk, what it applied, who said what |
 //! | [`meter`] | how much the desk may see at most |
 //! | [`invariants`] | what must be true of the journal's file after each commit |
+//! | [`end`] | how a session ends before its time |
 //! | [`life`] | one seed from its input to its last row |
 //! | [`seeds`] | many of them |
 //! | [`week`] | a week of nights, each start and its summary |
@@ -29,6 +30,7 @@
 
 mod desk;
 mod disk;
+mod end;
 mod input;
 mod invariants;
 mod life;
