@@ -125,7 +125,8 @@ impl AccountLock {
         }
         // The journal first: a kill between the two leaves it ahead, which is not mistaken for an older copy.
         let epoch = epoch.max(self.record.as_ref().map_or(0, |record| record.epoch)) + 1;
-        let is_bound = bound.is_some();
+        // A journal that has sent is the account's own, also where the account file is new.
+        let is_bound = bound.is_some() || journal.has_sent(desk)?;
         journal.set_epoch(desk, epoch)?;
         self.write(&Record { journal: journal.uuid().to_owned(), epoch, pid: std::process::id(), is_bound })
     }
@@ -200,6 +201,17 @@ impl Journal {
             .map_err(self.explain("read"))
     }
 
+    fn has_sent(&self, desk: &DeskId) -> Result<bool, Error> {
+        self.conn
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM run JOIN account ON account.id = run.account
+                     WHERE url = ?1 AND email = ?2 AND attempts > 0)",
+                [&desk.url, &desk.account_email],
+                |row| row.get(0),
+            )
+            .map_err(self.explain("read"))
+    }
+
     fn set_epoch(&mut self, desk: &DeskId, epoch: u64) -> Result<(), Error> {
         let failed = self.explain("write");
         let set = |conn: &mut rusqlite::Connection| {
@@ -220,7 +232,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    use crate::journal::tests::desk;
+    use crate::journal::state::Ending;
+    use crate::journal::tests::{csv, desk, end, opened};
 
     /// A state folder, and how to start on a journal in it.
     struct Bench(tempfile::TempDir);
@@ -300,6 +313,17 @@ mod tests {
         let older = fs::read_to_string(&file).unwrap().replace(",\"is_bound\":true", "");
         fs::write(&file, older).unwrap();
         assert!(bench.refusal("a").contains("not the one"));
+    }
+
+    #[test]
+    fn a_journal_that_has_sent_is_the_account_s_own_although_the_account_file_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_spools, mut sent, run) = opened(&csv(1));
+        end(&mut sent, &run, &[1], &Ending::Applied);
+        let mut account = AccountLock::acquire(folder.path(), &desk()).unwrap();
+        account.confirm(&mut sent, &desk(), false).unwrap();
+        let mut other = Journal::open(&folder.path().join("other")).unwrap();
+        assert!(account.confirm(&mut other, &desk(), false).is_err());
     }
 
     #[test]
