@@ -17,12 +17,14 @@ use crate::text::shell_word;
 /// Flags whose values may hold a password, and are not repeated.
 const KEPT_QUIET: [&str; 3] = ["proxy", "token-command", "on-finish"];
 
-/// Flags that were for one time, or for whom the answer was.
-const ONCE: [&str; 11] = [
+/// Flags that were for one time, or for whom the answer was. `--in-doubt` is a person's word on the rows that were in doubt
+/// then; in a command that is pasted later it would send others again.
+const ONCE: [&str; 12] = [
     "again",
     "yes",
     "dry-run",
     "accept-journal",
+    "in-doubt",
     "json",
     "quiet",
     "verbose",
@@ -33,8 +35,8 @@ const ONCE: [&str; 11] = [
 ];
 
 /// Flags about one input or its run, which the rows that come back from it are not.
-const FOR_ONE_INPUT: [&str; 8] =
-    ["format", "sheet", "encoding", "expect-rows", "max-updates", "limit", "in-doubt", "only-changed"];
+const FOR_ONE_INPUT: [&str; 7] =
+    ["format", "sheet", "encoding", "expect-rows", "max-updates", "limit", "only-changed"];
 
 /// A command line, without the program.
 pub(super) struct Typed(Vec<String>);
@@ -222,6 +224,8 @@ mod tests {
             "a b.csv",
             "--report-dir",
             "my reports",
+            "--in-doubt",
+            "resend",
             "--journal",
             "old.db",
             "--map",
@@ -231,6 +235,10 @@ mod tests {
         let flags = of(&typed(&["resolve", "7", "--applied", "--journal", "new.db"]), &begun);
         assert_eq!(flags.report, " --journal new.db --report-dir 'my reports'");
         assert_eq!(flags.resolve, " --journal new.db");
+        assert_eq!(
+            flags.resume, " --journal new.db --report-dir 'my reports'",
+            "and no word on what was in doubt then"
+        );
         assert_eq!(flags.run, " --journal new.db --report-dir 'my reports' --map staff=x");
         assert_eq!(words(""), Vec::<String>::new());
     }
