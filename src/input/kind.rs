@@ -143,6 +143,8 @@ fn zeros(head: &[u8]) -> Option<Known> {
         (0, 0) => None,
         (0, odd) if odd > most => Some(("text in UTF-16 without its mark", "say --encoding utf-16le")),
         (even, 0) if even > most => Some(("text in UTF-16 without its mark", "say --encoding utf-16be")),
+        // The first line of JSONL is a row, which is invalid by itself.
+        _ if line.starts_with(b"{") => None,
         _ => Some(("not text: its first line holds bytes of zero", ROWS)),
     }
 }
@@ -200,6 +202,7 @@ mod tests {
             b"[ticket_id],[subject]\n",
             b"<b>,ticket_id\n",
             b"{\"ticket_id\":1}\n",
+            b"{\"ticket_id\":1,\"name\":\"a\0\"}\n",
             b"PAR1,ticket_id\n",
         ] {
             assert_eq!(told(head), None, "{:?}", String::from_utf8_lossy(head));
