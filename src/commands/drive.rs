@@ -70,9 +70,18 @@ pub fn hold(path: &Path, settings: &SendSettings, shutdown: &Shutdown) -> Result
 
 /// Takes the account; where another process has it, ends or waits for it, as `--on-overlap` says.
 fn take_account(settings: &SendSettings, shutdown: &Shutdown) -> Result<AccountLock, Error> {
+    unless_others(settings, shutdown, || AccountLock::acquire(&settings.state_folder, &settings.desk_id))
+}
+
+/// Takes what others may have just now; where they have it, ends or tries again and again, as `--on-overlap` says.
+pub(super) fn unless_others<T>(
+    settings: &SendSettings,
+    shutdown: &Shutdown,
+    mut take: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut is_told = false;
     loop {
-        match AccountLock::acquire(&settings.state_folder, &settings.desk_id) {
+        match take() {
             Err(Error::Overlap(why)) if settings.waits_for_others => {
                 if !std::mem::replace(&mut is_told, true) {
                     say(&format!("{why}; waiting, as --on-overlap wait says"));
@@ -80,13 +89,13 @@ fn take_account(settings: &SendSettings, shutdown: &Shutdown) -> Result<AccountL
                 shutdown.check()?;
                 std::thread::sleep(LOOK_EVERY);
             }
-            taken => return taken,
+            done => return done,
         }
     }
 }
 
-/// Between two looks whether the other process has ended.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Between two looks whether the others have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Sends what is left of a run. `again` is the command that goes on, for the last line.
 pub fn drive(

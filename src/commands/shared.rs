@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::breaker::Breaker;
 use crate::cli::RunArgs;
-use crate::commands::drive::{self, LOOK_EVERY, MARKED_PER_SLOT};
+use crate::commands::drive::{self, MARKED_PER_SLOT};
 use crate::commands::retold::Typed;
 use crate::commands::run::{Looked, Plan, Planner, again, nothing_left};
 use crate::commands::source::{Source, locate};
@@ -150,7 +150,8 @@ fn drive(
     again: &str,
 ) -> Result<(), Error> {
     report::make_folder(&settings.output.report_dir, &journal, run.key.id)?;
-    activate(&mut journal, run, settings, shutdown)?;
+    // Workers may be at work on another one.
+    drive::unless_others(settings, shutdown, || journal.activate(run))?;
     begin(&mut journal, run, settings, again)?;
     let began = Instant::now();
     match work_on(&mut journal, run, settings, shutdown)? {
@@ -166,28 +167,6 @@ fn drive(
 fn begin(journal: &mut Shared, run: &Run, settings: &SendSettings, again: &str) -> Result<(), Error> {
     let pace = settings.terms.pace.to_string();
     journal.begin_invocation(run.key, &Beginning { now_ms: now_ms(), again, pace: &pace })
-}
-
-/// Makes the run the account's own; where workers are at work on another, ends or waits, as `--on-overlap` says.
-fn activate(
-    journal: &mut Shared,
-    run: &Run,
-    settings: &SendSettings,
-    shutdown: &Shutdown,
-) -> Result<(), Error> {
-    let mut is_told = false;
-    loop {
-        match journal.activate(run) {
-            Err(Error::Overlap(why)) if settings.waits_for_others => {
-                if !std::mem::replace(&mut is_told, true) {
-                    say(&format!("{why}; waiting, as --on-overlap wait says"));
-                }
-                shutdown.check()?;
-                std::thread::sleep(LOOK_EVERY);
-            }
-            done => return done,
-        }
-    }
 }
 
 /// How work on a run ended.

@@ -287,26 +287,6 @@ fn each_word_settles_rows_in_doubt_its_way() {
 }
 
 #[test]
-fn a_word_on_a_row_that_is_not_in_doubt_settles_nothing() {
-    let (_folder, mut journal, run) = opened(&csv(4));
-    end(&mut journal, &run, &[1, 2], &in_doubt());
-    end(&mut journal, &run, &[3], &Ending::Applied);
-    let wrong: [(&[(u64, u64)], u64); 5] = [
-        (&[(1, 3)], 3),
-        (&[(1, 1), (3, 3)], 3),
-        (&[(1, 2), (4, 4)], 4),
-        (&[(0, 1)], 0),
-        (&[(1, 1), (5, u64::MAX)], 5),
-    ];
-    for (ranges, odd) in wrong {
-        let error = journal.resolve(&run, Word::Skip, Some(ranges)).unwrap_err();
-        let named = format!("row {odd} of run {} is not in doubt", run.key.id);
-        assert!(matches!(&error, Error::Usage(why) if why.contains(&named)), "{error}");
-        assert_eq!(again(&journal, &run).counts.in_doubt, 2, "{ranges:?}");
-    }
-}
-
-#[test]
 fn a_number_too_large_for_a_row_is_not_taken_for_another_row() {
     let (_folder, mut journal, first) = opened(&csv(2));
     let second = take_in(&mut journal, &csv(2));
