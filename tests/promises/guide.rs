@@ -203,6 +203,10 @@ fn every_test_that_answers_a_complaint_is_there() {
             let Some(place) = places.find(|place| place.exists()) else { panic!("{name} in {row}") };
             let Some(function) = function else { continue };
             let text = fs::read_to_string(place).unwrap();
+            let on_both = text.split_once("on_both!(").and_then(|(_, listed)| listed.split_once(");"));
+            if on_both.is_some_and(|(listed, _)| listed.contains(&format!(" {function},\n"))) {
+                continue;
+            }
             let (before, _) = text
                 .split_once(&format!("\nfn {function}() {{"))
                 .unwrap_or_else(|| panic!("{name} in {row}"));
