@@ -64,7 +64,7 @@ pub struct Latencies(pub [u64; LATENCY_BOUNDS_MS.len() + 1]);
 
 impl Latencies {
     /// Those of a batch's requests that left.
-    fn of(outcomes: &[Outcome]) -> Self {
+    pub(super) fn of(outcomes: &[Outcome]) -> Self {
         let mut latencies = Self::default();
         for outcome in outcomes {
             let left = !matches!(&outcome.ending, Ending::NotApplied(note) if note.reason == Reason::NotSent);

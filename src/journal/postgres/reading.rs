@@ -15,7 +15,7 @@ use crate::input::{Header, Record};
 use crate::journal::archive::{Archive, KeptRows};
 use crate::journal::changed::{Changed, ChangedField, SettledOtherwise, names};
 use crate::journal::invocations::{End, Invocation};
-use crate::journal::minutes::Minute;
+use crate::journal::minutes::{Latencies, Minute};
 use crate::journal::reader::Told;
 use crate::journal::runs::{DeskId, Run, RunKey};
 use crate::journal::settle::{Resolved, Word};
@@ -192,8 +192,13 @@ impl Archive for Shared {
         Ok(())
     }
 
-    /// Minutes are not sampled here yet: the page has no chart.
-    fn each_minute(&self, _run: RunKey, _take: &mut dyn FnMut(Minute)) -> Result<(), Error> {
+    fn each_minute(&self, run: RunKey, take: &mut dyn FnMut(Minute)) -> Result<(), Error> {
+        let sql =
+            "SELECT minute, applied, failed, in_doubt, throttled, paused_ms, away_ms, per_second, latencies
+                   FROM deskload.minute WHERE run = $1 ORDER BY minute";
+        for row in self.query(sql, &[(&to_i64(run.id), Type::INT8)])? {
+            take(minute(&row).ok_or_else(odd)?);
+        }
         Ok(())
     }
 
@@ -260,6 +265,25 @@ fn invocation(row: &DbRow) -> Option<Invocation> {
         ended_ms: row.try_get(4).ok()?,
         exit_code: row.try_get::<_, Option<i32>>(5).ok()?.and_then(|code| u8::try_from(code).ok()),
         said: row.try_get(6).ok()?,
+    })
+}
+
+fn minute(row: &DbRow) -> Option<Minute> {
+    let count = |column: &str| row.try_get::<_, i64>(column).ok().map(|count| count.max(0).unsigned_abs());
+    let mut latencies = Latencies::default();
+    for (bucket, count) in latencies.0.iter_mut().zip(row.try_get::<_, Vec<i64>>("latencies").ok()?) {
+        *bucket = count.unsigned_abs();
+    }
+    Some(Minute {
+        minute: row.try_get("minute").ok()?,
+        applied: count("applied")?,
+        failed: count("failed")?,
+        in_doubt: count("in_doubt")?,
+        throttled: count("throttled")?,
+        paused_ms: count("paused_ms")?,
+        away_ms: count("away_ms")?,
+        per_second: row.try_get("per_second").ok()?,
+        latencies,
     })
 }
 

@@ -19,6 +19,7 @@ use super::clock::{Clock, Sample};
 use super::session::{Failure, Session};
 use super::{Leases, Place, TERM, to_i64, unit_of};
 use crate::error::Error;
+use crate::journal::minutes::{Latencies, Meanwhile};
 use crate::journal::runs::{Counts, Run, RunKey};
 use crate::journal::state::{Ending, Intent, Outcome, Permit, Reason};
 use crate::journal::transitions::{Batch, Committed, Refusal, Refused, Told};
@@ -142,9 +143,10 @@ impl Worker {
 
     fn exchange(&mut self, run: RunKey, batch: &Batch) -> Result<Committed, Error> {
         let (mut wanted, mut lost): (&[Intent], &[Intent]) = (&batch.wanted, &[]);
+        let mut sample = Some(&batch.meanwhile);
         let (mut wait, mut troubled_since) = (TRY_AGAIN_MIN, None);
         loop {
-            let failure = match self.give(run, batch, wanted, lost) {
+            let failure = match self.give(run, batch, (wanted, lost), sample) {
                 Ok((answer, sample)) => return Ok(self.take(batch, &answer, sample)),
                 Err(failure) => failure,
             };
@@ -153,7 +155,7 @@ impl Worker {
                 Failure::Final(error) => return Err(error),
                 Failure::Lost(error) => {
                     // It may have taken effect, or may yet: its permits will never be used.
-                    (wanted, lost) = (&[], &batch.wanted);
+                    (wanted, lost, sample) = (&[], &batch.wanted, None);
                     let since = *troubled_since.get_or_insert_with(Instant::now);
                     let most = match self.terms.shutdown.check() {
                         Ok(()) => self.terms.patience,
@@ -174,8 +176,8 @@ impl Worker {
         &mut self,
         run: RunKey,
         batch: &Batch,
-        wanted: &[Intent],
-        lost: &[Intent],
+        (wanted, lost): (&[Intent], &[Intent]),
+        sample: Option<&Meanwhile>,
     ) -> Result<(Answer, Sample), Failure> {
         self.batch += 1;
         let back = batch.given_back.iter().filter_map(|permit| self.fence(permit.row()));
@@ -187,6 +189,10 @@ impl Worker {
             "wanted": wanted.iter().map(|intent| self.wanted(intent)).collect::<Value>(),
             "rates": self.rates, "slot_us": self.slot_us, "kept_us": self.kept_us,
             "reply_us": self.clock.reply_us(), "ahead_us": micros(AHEAD),
+            "sample": sample.map(|meanwhile| json!({
+                "paused_ms": meanwhile.paused_ms, "away_ms": meanwhile.away_ms, "per_second": meanwhile.per_second,
+                "latencies": Latencies::of(&batch.outcomes).0,
+            })),
             "pause_us": batch.pause.map_or(0, |pause| to_i64(pause.wait_ms).saturating_mul(1_000)),
         })
         .to_string();
@@ -266,7 +272,8 @@ impl Commits for Worker {
         let has_work = !batch.outcomes.is_empty()
             || !batch.given_back.is_empty()
             || !batch.wanted.is_empty()
-            || batch.pause.is_some();
+            || batch.pause.is_some()
+            || batch.meanwhile.has_waited();
         if !has_work {
             // Rows that are set aside stand as they stood.
             let (permits, refused) = (Vec::new(), Vec::new());

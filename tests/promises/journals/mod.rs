@@ -9,6 +9,7 @@ mod homes;
 mod lives;
 mod newer;
 mod rows;
+mod samples;
 mod words;
 
 use std::time::Duration;

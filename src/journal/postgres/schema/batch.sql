@@ -28,6 +28,34 @@ BEGIN
     UPDATE deskload.account SET slow_parts = parts, slow_since = v_now + v_pause, slow_passed = 0 WHERE id = v_account;
 END $$;
 
+-- Adds to a run's samples: what was settled to this minute, a wait, which ended just now, to the minutes that it lay in. The
+-- run's lock is held. `s` is NULL where a batch is given again, and has been counted, or is lost: no more than a sample.
+CREATE FUNCTION deskload.sample(v_run bigint, v_applied bigint, v_failed bigint, v_in_doubt bigint, v_throttled bigint,
+    s jsonb) RETURNS void LANGUAGE sql VOLATILE AS $$
+    WITH wait AS (
+        SELECT deskload.now_us() / 1000 AS now_ms, coalesce((s->>'paused_ms')::bigint, 0) AS paused_ms,
+            coalesce((s->>'away_ms')::bigint, 0) AS away_ms
+    )
+    INSERT INTO deskload.minute AS m (run, minute, applied, failed, in_doubt, throttled, paused_ms, away_ms, per_second,
+        latencies)
+    SELECT v_run, minute, is_now * v_applied, is_now * v_failed, is_now * v_in_doubt, is_now * v_throttled,
+        greatest(until_ms - greatest(from_ms, now_ms - paused_ms), 0),
+        greatest(until_ms - greatest(from_ms, now_ms - away_ms), 0), (s->>'per_second')::double precision,
+        ARRAY(SELECT is_now * (e.v)::bigint FROM jsonb_array_elements(s->'latencies') WITH ORDINALITY AS e(v, i) ORDER BY e.i)
+    FROM wait,
+        generate_series((now_ms - least(greatest(paused_ms, away_ms), 7 * 86400000)) / 60000, now_ms / 60000) AS minute,
+        LATERAL (SELECT (minute = now_ms / 60000)::integer AS is_now, minute * 60000 AS from_ms,
+            least((minute + 1) * 60000, now_ms) AS until_ms) AS bounds
+    ORDER BY minute
+    ON CONFLICT (run, minute) DO UPDATE SET
+        applied = m.applied + excluded.applied, failed = m.failed + excluded.failed,
+        in_doubt = m.in_doubt + excluded.in_doubt, throttled = m.throttled + excluded.throttled,
+        paused_ms = m.paused_ms + excluded.paused_ms, away_ms = m.away_ms + excluded.away_ms,
+        per_second = excluded.per_second,
+        latencies = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+            FROM unnest(m.latencies, excluded.latencies) WITH ORDINALITY AS one(a, b, i) ORDER BY i)
+$$;
+
 -- A batch of the pipeline: outcomes, unused permits, and rows that want permits. All of it or nothing.
 CREATE FUNCTION deskload.take_in(b jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -225,6 +253,11 @@ BEGIN
 
     v_counts := deskload.count_up(v_run, jsonb_build_object('1', v_tally.applied, '3', v_tally.failed,
         '5', v_tally.in_doubt, '6', v_tally.skipped, 'attempts', v_given - v_tally.gone, 'throttled', v_tally.thr));
+    IF jsonb_array_length(b->'outcomes') > 0 OR (b->'sample'->>'paused_ms')::bigint > 0
+        OR (b->'sample'->>'away_ms')::bigint > 0 THEN
+        PERFORM deskload.sample(v_run, v_tally.applied, v_tally.failed, v_tally.in_doubt, v_tally.thr,
+            nullif(b->'sample', 'null'));
+    END IF;
     RETURN jsonb_build_object('now', v_now, 'known', v_known, 'permits', v_permits, 'refused', v_refused,
         'ask', v_ask, 'paused', greatest(v_paused - v_now, 0), 'counts', v_counts);
 END $$;

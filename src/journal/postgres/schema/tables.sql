@@ -4,7 +4,7 @@
 -- The numbers of states are those of SQLite's journal: 0 sending, 1 applied, 2 pending, 3 failed, 4 invalid,
 -- 5 in doubt, 6 skipped.
 --
--- Order of locks, the same everywhere: worker, units (ascending), rows (ascending), account, run.
+-- Order of locks, the same everywhere: worker, units (ascending), rows (ascending), account, run, its minutes (ascending).
 
 CREATE SCHEMA deskload;
 
@@ -83,6 +83,20 @@ CREATE TABLE deskload.invocation (
     exit_code integer,
     said      text,
     PRIMARY KEY (run, number)
+);
+-- Samples, as in minutes.rs: what all workers did in a minute, by this database's clock. Nothing is decided by them.
+CREATE TABLE deskload.minute (
+    run        bigint NOT NULL REFERENCES deskload.run,
+    minute     bigint NOT NULL, -- UNIX time / 60
+    applied    bigint NOT NULL, -- below zero where rows left a state: a doubt that was settled by its own outcome, say
+    failed     bigint NOT NULL,
+    in_doubt   bigint NOT NULL,
+    throttled  bigint NOT NULL,
+    paused_ms  bigint NOT NULL,
+    away_ms    bigint NOT NULL,
+    per_second double precision,
+    latencies  bigint[] NOT NULL,
+    PRIMARY KEY (run, minute)
 );
 CREATE INDEX run_input ON deskload.run (sha256);
 
