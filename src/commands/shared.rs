@@ -130,7 +130,6 @@ pub(super) fn retry(place: &Place, run: &Run, settings: &SendSettings) -> Result
 /// Settings that a shared journal does not follow yet are refused, rather than taken for granted.
 fn refuse_what_is_not_shared(settings: &SendSettings) -> Result<(), Error> {
     let flag = match &settings.terms {
-        terms if terms.limits.resends => "--in-doubt resend (deskload resolve --resend does it by name)",
         terms if terms.pace.rate_per_ticket.is_some() => "--rate-per-ticket",
         _ => return Ok(()),
     };
@@ -189,6 +188,7 @@ fn work_on(
     let terms = Terms {
         rates: settings.terms.pace.rates.clone(),
         burst: settings.terms.pace.burst,
+        resends: settings.terms.limits.resends,
         patience: settings.terms.limits.patience,
         shutdown: shutdown.clone(),
     };

@@ -174,6 +174,13 @@ pub struct Intent {
     pub resend: bool,
 }
 
+impl Intent {
+    /// Where its row is before it gets a permit, and again if nothing comes of that.
+    pub(super) const fn unsettled(&self) -> State {
+        unsettled(self.resend)
+    }
+}
+
 /// The right to make one attempt. Its intent is on disk.
 #[derive(Debug)]
 #[must_use = "a permit is spent by sending, or given back"]

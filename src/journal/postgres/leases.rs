@@ -91,6 +91,7 @@ pub(super) struct Handing {
     pub(super) run: Run,
     pub(super) header: Option<Header>,
     pub(super) patience: Duration,
+    pub(super) resends: bool,
 }
 
 impl Handing {
@@ -209,12 +210,17 @@ impl Hand {
         Ok(())
     }
 
-    /// Pending rows in these units, in their order; those that may go alone, or all of them.
+    /// Pending rows in these units, in their order: those that may go alone, or all of them, with those in doubt if a
+    /// person said to send them again. One that has become doubtful since is handed out no more.
     fn page(&mut self, units: &[i16], after: i64, free: bool) -> Result<Vec<DbRow>, Error> {
-        let free = if free { "AND deskload.waits(run.account, r) IS NULL" } else { "" };
+        let which = match (free, self.with.resends) {
+            (true, _) => "r.state = 2 AND deskload.waits(run.account, r) IS NULL",
+            (false, true) => "r.state IN (2, 5)",
+            (false, false) => "r.state = 2",
+        };
         let sql = format!(
-            "SELECT r.number, r.attempts, r.body FROM deskload.run JOIN deskload.rows r ON r.run = run.id
-             WHERE run.id = $1 AND r.state = 2 AND r.number > $2 AND r.unit = ANY ($3) {free}
+            "SELECT r.number, r.attempts, r.body, r.state = 5 FROM deskload.run JOIN deskload.rows r ON r.run = run.id
+             WHERE run.id = $1 AND {which} AND r.number > $2 AND r.unit = ANY ($3)
              ORDER BY r.number LIMIT {PAGE}"
         );
         let run = to_i64(self.with.run.key.id);
@@ -278,11 +284,12 @@ impl Hand {
     fn read(&self, number: u64, row: &DbRow) -> Result<Row, Error> {
         let attempts: i32 = row.try_get(1).map_err(|_| odd())?;
         let body: &str = row.try_get(2).map_err(|_| odd())?;
+        let resend: bool = row.try_get(3).map_err(|_| odd())?;
         let record = super::stage::record(number, body, self.with.run.layout.format).ok_or_else(odd)?;
-        self.row(&record, attempts.unsigned_abs())
+        self.row(&record, attempts.unsigned_abs(), resend)
     }
 
-    fn row(&self, record: &Record, attempts: u32) -> Result<Row, Error> {
+    fn row(&self, record: &Record, attempts: u32, resend: bool) -> Result<Row, Error> {
         let number = record.number();
         let mapped = self.mapping.update(record).map_err(|complaint| {
             let why = match complaint {
@@ -302,7 +309,7 @@ impl Hand {
             fingerprint,
             attempts,
             has_entry: true,
-            resend: false,
+            resend,
             turn: Turn::Send,
             refusals: 0,
             doubts: 0,

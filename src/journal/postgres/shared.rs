@@ -122,7 +122,7 @@ impl Shared {
     /// Joins those who work on a run: who commits for the pipeline, where its rows come from, and who renews leases.
     pub fn join(&self, run: &Run, terms: Terms) -> Result<(Worker, Source, Keeper), Error> {
         let account = stage::account(&mut self.session.borrow_mut(), &run.desk)?;
-        let patience = terms.patience;
+        let (patience, resends) = (terms.patience, terms.resends);
         let worker = Worker::join(&self.place, account, run, terms)?;
         let handing = Handing {
             place: self.place.clone(),
@@ -131,6 +131,7 @@ impl Shared {
             run: run.clone(),
             header: self.header(run)?,
             patience,
+            resends,
         };
         let (source, keeper) = handing.spawn()?;
         Ok((worker, source, keeper))

@@ -50,6 +50,8 @@ pub struct Terms {
     pub rates: Vec<Rate>,
     /// `--burst`
     pub burst: Option<NonZeroU32>,
+    /// Whether rows in doubt are sent again, because a person said so beforehand.
+    pub resends: bool,
     /// How long a database that is away is waited for.
     pub patience: Duration,
     /// Who may ask to stop.
@@ -180,12 +182,15 @@ impl Worker {
         sample: Option<&Meanwhile>,
     ) -> Result<(Answer, Sample), Failure> {
         self.batch += 1;
-        let back = batch.given_back.iter().filter_map(|permit| self.fence(permit.row()));
+        let back = batch.given_back.iter().filter_map(|permit| {
+            let (row, number) = self.fence(permit.row())?;
+            Some(json!({ "n": row, "p": number, "s": permit.unsettled().code() }))
+        });
         let request = json!({
             "run": run.id, "worker": self.id, "batch": self.batch,
             "outcomes": batch.outcomes.iter().filter_map(|outcome| self.outcome(outcome)).collect::<Value>(),
-            "back": back.map(|(row, permit)| json!({ "n": row, "p": permit })).collect::<Value>(),
-            "lost": lost.iter().map(|intent| intent.row).collect::<Value>(),
+            "back": back.collect::<Value>(),
+            "lost": lost.iter().map(|intent| json!([intent.row, intent.unsettled().code()])).collect::<Value>(),
             "wanted": wanted.iter().map(|intent| self.wanted(intent)).collect::<Value>(),
             "rates": self.rates, "slot_us": self.slot_us, "kept_us": self.kept_us,
             "reply_us": self.clock.reply_us(), "ahead_us": micros(AHEAD),
@@ -241,10 +246,10 @@ impl Worker {
         Committed { permits, refused, counts: answer.counts, pace, trouble }
     }
 
-    /// The row, the unit that it is in, and the lease under which it is asked for.
+    /// The row, the unit that it is in, the lease under which it is asked for, and whether it may be in doubt.
     fn wanted(&self, intent: &Intent) -> Value {
         let unit = unit_of(intent.ticket);
-        json!([intent.row, unit, self.leases.epoch(unit).unwrap_or(-1)])
+        json!([intent.row, unit, self.leases.epoch(unit).unwrap_or(-1), intent.resend])
     }
 
     fn fence(&self, row: u64) -> Option<(u64, i32)> {

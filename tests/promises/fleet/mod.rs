@@ -173,7 +173,7 @@ fn a_second_pause_of_the_desk_is_kept_by_every_worker() {
 fn what_a_shared_journal_does_not_do_yet_is_refused_by_name() {
     let Some(fleet) = Fleet::new(Bench::new()) else { return };
     fleet.bench.rows(1..=3);
-    for flags in [&["--in-doubt", "resend"][..], &["--rate-per-ticket", "1/min"], &["--only-changed"]] {
+    for flags in [&["--rate-per-ticket", "1/min"][..], &["--only-changed"]] {
         let refused = fleet.bench.run(&[&["run", "rows.csv", "--yes"], flags].concat()).code(EXIT_USAGE);
         refused.says(&format!("a journal on PostgreSQL does not know {}", flags[0]));
     }

@@ -67,6 +67,7 @@ impl Engine for Database {
         let terms = Terms {
             rates: Vec::new(),
             burst: None,
+            resends: false,
             patience: Duration::from_secs(30),
             shutdown: Shutdown::default(),
         };

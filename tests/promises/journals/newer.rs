@@ -23,6 +23,10 @@ on_both!(
     a_custom_field_is_the_same_however_its_id_is_cased,
     f24_older_run_resumed_after_a_newer_one,
     a_twin_in_doubt_elsewhere_holds_back_what_comes_after_it_and_not_what_came_before,
+    rows_in_doubt_are_sent_again_only_if_somebody_said_so_beforehand,
+    the_word_resend_reaches_rows_that_are_in_doubt_already,
+    a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is,
+    an_attempt_that_comes_to_nothing_does_not_undo_a_doubt,
 );
 
 /// A desk that refuses this ticket once.
@@ -219,29 +223,31 @@ fn a_twin_in_doubt_elsewhere_holds_back_what_comes_after_it_and_not_what_came_be
     assert_eq!(bench.counts(2), [3, 0, 0, 0, 0, 2]);
     assert_eq!(applied(bench, 7), [r#"{"staff":"X"}"#, r#"{"staff":"Y"}"#]);
 }
-#[test]
-fn rows_in_doubt_are_sent_again_only_if_somebody_said_so_beforehand() {
-    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::close()).applied()]);
+
+fn rows_in_doubt_are_sent_again_only_if_somebody_said_so_beforehand<H: Home>() {
+    let home = home!(H, Bench::scripted([Fate::new(When::Ticket(2), Reply::close()).applied()]));
+    let bench = home.bench();
     bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n2,B\n");
     bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_DONE);
     assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
-    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
+    assert_eq!(applied(bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
 }
 
-#[test]
-fn the_word_resend_reaches_rows_that_are_in_doubt_already() {
-    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::close())]);
+fn the_word_resend_reaches_rows_that_are_in_doubt_already<H: Home>() {
+    let home = home!(H, Bench::scripted([Fate::new(When::Ticket(2), Reply::close())]));
+    let bench = home.bench();
     bench.file("rows.csv", "ticket_id,staff\n1,A\n2,A\n2,B\n");
     bench.run(&["run", "rows.csv"]).code(EXIT_ATTENTION);
     assert_eq!(bench.counts(1), [1, 0, 0, 1, 0, 1]);
     bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_DONE).says("will be sent again");
-    assert_eq!(applied(&bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
+    assert_eq!(applied(bench, 2), [r#"{"staff":"A"}"#, r#"{"staff":"B"}"#]);
 }
 
-#[test]
-fn a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is() {
+fn a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is<H: Home>() {
     // The desk answers 500 for ever; nobody may take the row for one that was never applied.
-    let bench = Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).times(Fate::FOREVER)]);
+    let home =
+        home!(H, Bench::scripted([Fate::new(When::Ticket(2), Reply::status(500)).times(Fate::FOREVER)]));
+    let bench = home.bench();
     bench.file("rows.csv", "ticket_id,staff\n2,A\n");
     bench.run(&["run", "rows.csv", "--in-doubt", "resend", "--retries", "2"]).code(EXIT_ATTENTION);
     assert_eq!((bench.counts(1), bench.desk().requests), ([0, 0, 0, 1, 0, 0], 3));
@@ -249,11 +255,11 @@ fn a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is() {
     assert_eq!(bench.desk().requests, 3);
 }
 
-#[test]
-fn an_attempt_that_comes_to_nothing_does_not_undo_a_doubt() {
+fn an_attempt_that_comes_to_nothing_does_not_undo_a_doubt<H: Home>() {
     let doubt = Fate::new(When::Request(1), Reply::status(500)).applied();
     let away = Fate::new(When::Request(2), Reply::status(429).header("retry-after", "7200"));
-    let bench = Bench::scripted([doubt, away]);
+    let home = home!(H, Bench::scripted([doubt, away]));
+    let bench = home.bench();
     bench.file("rows.csv", "ticket_id,staff\n2,A\n");
     bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_EARLY);
     assert_eq!(bench.counts(1), [0, 0, 0, 1, 0, 0], "refused at the second attempt, unknown at the first");

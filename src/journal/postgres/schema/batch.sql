@@ -81,6 +81,7 @@ DECLARE
     v_attempts integer;
     v_why      text;
     v_against  jsonb;
+    v_doubt    boolean;
     v_settled  bigint[];
     v_wanted   bigint[];
     v_slow     record;
@@ -112,7 +113,7 @@ BEGIN
     -- been filled, and no batch reads a whole run.
     v_settled := ARRAY(SELECT n FROM jsonb_to_recordset(b->'outcomes') AS o(n bigint)
         UNION SELECT n FROM jsonb_to_recordset(b->'back') AS o(n bigint)
-        UNION SELECT e.v::bigint FROM jsonb_array_elements(b->'lost') AS e(v));
+        UNION SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'lost') AS e(v));
     v_wanted := ARRAY(SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'wanted') AS e(v));
     PERFORM 1 FROM deskload.rows WHERE run = v_run AND number = ANY (v_settled || v_wanted)
         ORDER BY number FOR UPDATE;
@@ -123,12 +124,14 @@ BEGIN
         SELECT n, p, s, r, m, h, coalesce(gone, 0) AS gone, coalesce(thr, 0) AS thr
             FROM jsonb_to_recordset(b->'outcomes')
             AS o(n bigint, p integer, s smallint, r text, m text, h smallint, gone integer, thr integer)
-        UNION ALL SELECT n, p, 2::smallint, NULL, NULL, NULL, 1, 0
-            FROM jsonb_to_recordset(b->'back') AS o(n bigint, p integer)
-        -- Permits of a batch whose answer was lost: they were never used.
-        UNION ALL SELECT number, permit, 2::smallint, NULL, NULL, NULL, 1, 0 FROM deskload.rows
+        UNION ALL SELECT n, p, s, NULL, NULL, NULL, 1, 0
+            FROM jsonb_to_recordset(b->'back') AS o(n bigint, p integer, s smallint)
+        -- Permits of a batch whose answer was lost: they were never used. A row that was in doubt before is so still,
+        -- if that batch never came here.
+        UNION ALL SELECT number, permit, l.s, NULL, NULL, NULL, 1, 0 FROM deskload.rows
+            JOIN (SELECT (e.v->>0)::bigint, (e.v->>1)::smallint FROM jsonb_array_elements(b->'lost') AS e(v)) AS l(n, s)
+                ON number = l.n
             WHERE run = v_run AND number = ANY (v_settled) AND worker = v_worker
-                AND number IN (SELECT e.v::bigint FROM jsonb_array_elements(b->'lost') AS e(v))
     ), done AS (
         UPDATE deskload.rows r SET
             state = given.s, attempts = r.attempts - given.gone,
@@ -139,6 +142,8 @@ BEGIN
         FROM given JOIN deskload.rows old ON old.run = v_run AND old.number = given.n AND old.number = ANY (v_settled)
         WHERE r.run = v_run AND r.number = given.n AND r.number = ANY (v_settled) AND r.permit = given.p AND r.worker = v_worker
             AND r.state IN (0, 5) AND old.state IN (0, 5)
+            -- A doubt that stays one was counted already, if this batch is given again.
+            AND (old.state = 0 OR given.s <> 5 OR given.gone + given.thr = 0)
         RETURNING old.state AS was, r.state AS became, given.gone, given.thr
     )
     SELECT coalesce(sum((became = 1)::int), 0) AS applied, coalesce(sum((became = 3)::int), 0) AS failed,
@@ -178,7 +183,8 @@ BEGIN
                     WHERE account = v_account AND until > v_now - v_window) s
                 WHERE later < (v_rates->i->>'count')::bigint), 0);
         END LOOP;
-        FOR w IN SELECT (e.v->>0)::bigint AS n, (e.v->>1)::smallint AS u, (e.v->>2)::bigint AS epoch
+        FOR w IN SELECT (e.v->>0)::bigint AS n, (e.v->>1)::smallint AS u, (e.v->>2)::bigint AS epoch,
+                    (e.v->>3)::boolean AS resend
                 FROM jsonb_array_elements(b->'wanted') WITH ORDINALITY AS e(v, i) ORDER BY e.i LOOP
             v_why := NULL;
             IF v_ask IS NULL AND v_known THEN
@@ -195,12 +201,14 @@ BEGIN
                 CONTINUE;
             END IF;
             -- The lease must last until the request has begun; one that ends while it is under way only makes a doubt.
-            SELECT deskload.against(v_account, r), CASE
+            SELECT deskload.against(v_account, r), r.state = 5, CASE
                 WHEN NOT v_active OR unit.worker IS DISTINCT FROM v_worker OR unit.epoch <> w.epoch
                     OR unit.until < v_due + 2000000 THEN 'lease'
-                WHEN r.state <> 2 THEN 'settled'
+                WHEN r.state <> 2 AND NOT (r.state = 5 AND w.resend) THEN 'settled'
+                -- A doubt that newer data has come after is for a person.
+                WHEN r.state = 5 AND deskload.against(v_account, r) IS NOT NULL THEN 'newer'
                 ELSE deskload.waits(v_account, r)
-                END INTO v_against, v_why
+                END INTO v_against, v_doubt, v_why
                 FROM deskload.rows r JOIN deskload.unit ON unit.account = v_account AND unit.unit = r.unit
                 WHERE r.run = v_run AND r.number = w.n;
             IF v_why IS NULL AND v_against IS NOT NULL THEN
@@ -219,6 +227,7 @@ BEGIN
             END IF;
             UPDATE deskload.rows SET state = 0, permit = permit + 1, attempts = attempts + 1, worker = v_worker
                 WHERE run = v_run AND number = w.n RETURNING permit, attempts INTO v_permit, v_attempts;
+            v_tally.in_doubt := v_tally.in_doubt - v_doubt::integer;
             FOR i IN 1..v_count LOOP
                 v_full[i] := greatest(v_full[i], v_due) + (v_rates->(i - 1)->>'period_us')::bigint;
             END LOOP;
