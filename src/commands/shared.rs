@@ -40,7 +40,6 @@ pub(super) fn run(
     input: &InputSettings,
     settings: &SendSettings,
 ) -> Result<(), Error> {
-    refuse_what_is_not_shared(settings)?;
     if input.only_changed {
         return Err(not_known("--only-changed"));
     }
@@ -127,15 +126,7 @@ pub(super) fn retry(place: &Place, run: &Run, settings: &SendSettings) -> Result
     drive(journal, &run, settings, &shutdown, &format!("deskload resume {id}"))
 }
 
-/// Settings that a shared journal does not follow yet are refused, rather than taken for granted.
-fn refuse_what_is_not_shared(settings: &SendSettings) -> Result<(), Error> {
-    let flag = match &settings.terms {
-        terms if terms.pace.rate_per_ticket.is_some() => "--rate-per-ticket",
-        _ => return Ok(()),
-    };
-    Err(not_known(flag))
-}
-
+/// A setting that a shared journal does not follow yet is refused, rather than taken for granted.
 fn not_known(flag: &str) -> Error {
     Error::Usage(format!("a journal on PostgreSQL does not know {flag} yet; leave it out"))
 }
@@ -182,11 +173,11 @@ fn work_on(
     settings: &SendSettings,
     shutdown: &Shutdown,
 ) -> Result<Worked, Error> {
-    refuse_what_is_not_shared(settings)?;
     shutdown.begin_sending();
     drive::announce(run, settings);
     let terms = Terms {
         rates: settings.terms.pace.rates.clone(),
+        rate_per_ticket: settings.terms.pace.rate_per_ticket,
         burst: settings.terms.pace.burst,
         resends: settings.terms.limits.resends,
         patience: settings.terms.limits.patience,

@@ -84,6 +84,8 @@ pub struct Refused {
 pub enum Refusal {
     /// The account's budget is spent for the moment: it wants again.
     Spent,
+    /// Its ticket has had as many requests as it may have: it rests until then, and others go on.
+    Rests(Instant),
     /// It is not this process's to send, or not its ticket's turn: it is let go, and comes again if that changes.
     NotOurs,
 }

@@ -65,7 +65,7 @@ impl Rate {
     }
 
     /// How long a request counts.
-    pub(super) fn window(&self) -> Duration {
+    pub(crate) fn window(&self) -> Duration {
         if self.is_by_the_second() { self.per } else { self.per + (self.per / MARGIN_PART).min(MARGIN_MAX) }
     }
 

@@ -202,6 +202,7 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
             match why(&row) {
                 None => granted.push(row),
                 Some(Refusal::Spent) => again.push(row),
+                Some(Refusal::Rests(until)) => self.park(row, until),
                 Some(Refusal::NotOurs) => {
                     let waiting = self.parts.lanes.let_go(row.update.ticket());
                     for gone in waiting.iter().chain([&row]) {

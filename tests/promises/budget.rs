@@ -142,18 +142,6 @@ fn a_ticket_s_own_limit_parks_it_and_the_others_go_on() {
 }
 
 #[test]
-fn a_rate_per_ticket_holds_that_ticket_back_alone() {
-    let bench = Bench::new();
-    bench.rows([7, 7, 7, 7, 7].into_iter().chain(1_001..=1_020));
-    bench.run(&["run", "rows.csv", "--rate-per-ticket", "2/2s"]).code(EXIT_DONE);
-    let seen = bench.seen();
-    let own: Vec<f64> = seen.iter().filter(|seen| seen.ticket == 7).map(|seen| seen.at).collect();
-    assert_eq!(own.len(), 5);
-    assert!(own[2] - own[0] >= 1.95 && own[4] - own[2] >= 1.95, "{own:.3?}");
-    assert!(seen.iter().take(22).filter(|seen| seen.ticket > 1_000).count() == 20, "the others did not wait");
-}
-
-#[test]
 fn after_a_refusal_the_pace_is_halved_and_said() {
     let busy = Reply::status(429).header("retry-after", "1");
     let bench = Bench::scripted([Fate::new(When::Request(11), busy)]);

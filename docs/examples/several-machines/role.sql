@@ -6,4 +6,4 @@ GRANT SELECT ON deskload.journal TO deskload_worker;
 GRANT SELECT, INSERT, UPDATE ON deskload.account, deskload.unit, deskload.run, deskload.rows, deskload.bucket,
     deskload.invocation, deskload.minute
     TO deskload_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON deskload.spent, deskload.worker TO deskload_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON deskload.spent, deskload.spent_by_ticket, deskload.worker TO deskload_worker;

@@ -48,6 +48,8 @@ const SLOTS_MAX: u64 = 3_600;
 pub struct Terms {
     /// The account's rates.
     pub rates: Vec<Rate>,
+    /// What each ticket takes.
+    pub rate_per_ticket: Option<Rate>,
     /// `--burst`
     pub burst: Option<NonZeroU32>,
     /// Whether rows in doubt are sent again, because a person said so beforehand.
@@ -72,6 +74,7 @@ pub struct Worker {
     permits: HashMap<u64, i32>,
     counts: Counts,
     rates: Value,
+    each_ticket: Option<Value>,
     slot_us: i64,
     kept_us: i64,
 }
@@ -83,7 +86,8 @@ struct Answer {
     known: bool,
     /// Row, number, attempt, when to send.
     permits: Vec<(u64, i32, u32, i64)>,
-    refused: Vec<(u64, String)>,
+    /// Row, why, until when its ticket rests.
+    refused: Vec<(u64, String, Option<i64>)>,
     ask: Option<i64>,
     paused: i64,
     counts: Counts,
@@ -108,8 +112,11 @@ impl Worker {
                 "window_us": terms.window.map_or(0, micros),
             })
         });
+        let each_ticket =
+            |rate: Rate| json!({ "count": rate.terms(None).count, "window_us": micros(rate.window()) });
         Ok(Self {
             rates: rates.collect(),
+            each_ticket: terms.rate_per_ticket.map(each_ticket),
             slot_us: micros(Duration::from_secs(slot)),
             kept_us: micros(longest.max(KEPT_MIN)),
             session,
@@ -192,7 +199,7 @@ impl Worker {
             "back": back.collect::<Value>(),
             "lost": lost.iter().map(|intent| json!([intent.row, intent.unsettled().code()])).collect::<Value>(),
             "wanted": wanted.iter().map(|intent| self.wanted(intent)).collect::<Value>(),
-            "rates": self.rates, "slot_us": self.slot_us, "kept_us": self.kept_us,
+            "each_ticket": self.each_ticket, "rates": self.rates, "slot_us": self.slot_us, "kept_us": self.kept_us,
             "reply_us": self.clock.reply_us(), "ahead_us": micros(AHEAD),
             "sample": sample.map(|meanwhile| json!({
                 "paused_ms": meanwhile.paused_ms, "away_ms": meanwhile.away_ms, "per_second": meanwhile.per_second,
@@ -224,17 +231,19 @@ impl Worker {
             .iter()
             .map(|(row, permit, attempt, due)| (*row, (*permit, *attempt, *due)))
             .collect();
-        let spent = |row: u64| answer.refused.iter().any(|(refused, why)| *refused == row && why == "spent");
+        let why = |row: u64| match answer.refused.iter().find(|(refused, ..)| *refused == row) {
+            Some((.., Some(rests))) => Refusal::Rests(here(*rests)),
+            Some((_, why, None)) if why != "spent" => Refusal::NotOurs,
+            // Of a batch that was given again nobody has a permit, and everybody asks again.
+            _ => Refusal::Spent,
+        };
         let (mut permits, mut refused) = (Vec::with_capacity(given.len()), Vec::new());
-        // Of a batch that was given again nobody has a permit, and everybody asks again.
-        let is_whole = answer.permits.len() + answer.refused.len() == batch.wanted.len();
         for intent in &batch.wanted {
             if let Some((permit, attempt, due)) = given.get(&intent.row) {
                 self.permits.insert(intent.row, *permit);
                 permits.push(Permit::in_turn(intent, *attempt, here(*due)));
             } else {
-                let why = if spent(intent.row) || !is_whole { Refusal::Spent } else { Refusal::NotOurs };
-                refused.push(Refused { row: intent.row, why });
+                refused.push(Refused { row: intent.row, why: why(intent.row) });
             }
         }
         let pace = Told {

@@ -66,6 +66,7 @@ impl Engine for Database {
         self.journal.activate(run).unwrap();
         let terms = Terms {
             rates: Vec::new(),
+            rate_per_ticket: None,
             burst: None,
             resends: false,
             patience: Duration::from_secs(30),

@@ -18,6 +18,7 @@ on_both!(
     a_pause_outlives_the_process_that_was_asked_for_it,
     the_pace_is_halved_once_the_desk_has_said_later,
     a_budget_is_kept_across_kills,
+    a_rate_per_ticket_holds_that_ticket_back_alone_whichever_process_sent,
 );
 
 fn rows_of_a_ticket_go_in_file_order_through_refusals_of_the_moment<H: Home>() {
@@ -116,6 +117,21 @@ fn a_budget_is_kept_across_kills<H: Home>() {
     assert_eq!(times.len(), 24);
     // One that was held up on its way arrives closer to the next.
     assert!(worst(&times, 2.9) <= 6, "{} in 3 s: {times:.3?}", worst(&times, 2.9));
+}
+
+fn a_rate_per_ticket_holds_that_ticket_back_alone_whichever_process_sent<H: Home>() {
+    let home = home!(H, Bench::new());
+    let bench = home.bench();
+    bench.rows([7, 7, 7, 7, 7].into_iter().chain(1_001..=1_020));
+    let command = ["run", "rows.csv", "--yes", "--rate-per-ticket", "2/2s"];
+    bench.run(&[&command[..], &["--limit", "2"]].concat()).code(EXIT_EARLY);
+    assert_eq!(bench.desk().requests, 2);
+    bench.run(&command).code(EXIT_DONE);
+    let seen = bench.seen();
+    let own: Vec<f64> = seen.iter().filter(|seen| seen.ticket == 7).map(|seen| seen.at).collect();
+    assert_eq!((own.len(), seen.len()), (5, 25));
+    assert!(own[2] - own[0] >= 1.95 && own[4] - own[2] >= 1.95, "{own:.3?}");
+    assert!(seen.iter().take(22).filter(|seen| seen.ticket > 1_000).count() == 20, "the others did not wait");
 }
 
 /// What a run that met everything looks like from outside.

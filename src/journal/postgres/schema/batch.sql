@@ -56,6 +56,16 @@ CREATE FUNCTION deskload.sample(v_run bigint, v_applied bigint, v_failed bigint,
             FROM unnest(m.latencies, excluded.latencies) WITH ORDINALITY AS one(a, b, i) ORDER BY i)
 $$;
 
+-- Until when a ticket rests that has had so many requests within its window, the later of which bind; NULL: there is room.
+CREATE FUNCTION deskload.rests(v_account bigint, v_ticket bigint, v_count bigint, v_window bigint, v_now bigint)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT min(until) + v_window FROM (
+        SELECT until, requests, sum(requests) OVER (ORDER BY until DESC) - requests AS later
+            FROM deskload.spent_by_ticket
+            WHERE account = v_account AND ticket = v_ticket AND until > v_now - v_window) AS counts
+        WHERE later < v_count HAVING sum(requests) >= v_count
+$$;
+
 -- A batch of the pipeline: outcomes, unused permits, and rows that want permits. All of it or nothing.
 CREATE FUNCTION deskload.take_in(b jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -80,6 +90,9 @@ DECLARE
     v_permit   integer;
     v_attempts integer;
     v_why      text;
+    v_each     jsonb  := nullif(b->'each_ticket', 'null');
+    v_ticket   bigint;
+    v_rests    bigint;
     v_against  jsonb;
     v_doubt    boolean;
     v_settled  bigint[];
@@ -187,6 +200,7 @@ BEGIN
                     (e.v->>3)::boolean AS resend
                 FROM jsonb_array_elements(b->'wanted') WITH ORDINALITY AS e(v, i) ORDER BY e.i LOOP
             v_why := NULL;
+            v_rests := NULL;
             IF v_ask IS NULL AND v_known THEN
                 v_due := greatest(v_first, v_paused);
                 IF v_slow.parts < 8 THEN v_due := greatest(v_due, v_slow.next); END IF;
@@ -197,18 +211,18 @@ BEGIN
                 IF v_due > v_first + (b->>'ahead_us')::bigint THEN v_ask := v_due; END IF;
             END IF;
             IF NOT v_known OR v_ask IS NOT NULL THEN
-                v_refused := v_refused || jsonb_build_array(jsonb_build_array(w.n, 'spent'));
+                v_refused := v_refused || jsonb_build_array(jsonb_build_array(w.n, 'spent', NULL));
                 CONTINUE;
             END IF;
             -- The lease must last until the request has begun; one that ends while it is under way only makes a doubt.
-            SELECT deskload.against(v_account, r), r.state = 5, CASE
+            SELECT deskload.against(v_account, r), r.state = 5, r.ticket, CASE
                 WHEN NOT v_active OR unit.worker IS DISTINCT FROM v_worker OR unit.epoch <> w.epoch
                     OR unit.until < v_due + 2000000 THEN 'lease'
                 WHEN r.state <> 2 AND NOT (r.state = 5 AND w.resend) THEN 'settled'
                 -- A doubt that newer data has come after is for a person.
                 WHEN r.state = 5 AND deskload.against(v_account, r) IS NOT NULL THEN 'newer'
                 ELSE deskload.waits(v_account, r)
-                END INTO v_against, v_doubt, v_why
+                END INTO v_against, v_doubt, v_ticket, v_why
                 FROM deskload.rows r JOIN deskload.unit ON unit.account = v_account AND unit.unit = r.unit
                 WHERE r.run = v_run AND r.number = w.n;
             IF v_why IS NULL AND v_against IS NOT NULL THEN
@@ -221,13 +235,25 @@ BEGIN
                 v_tally.failed := v_tally.failed + (v_why = 'overlapped')::integer;
                 v_tally.skipped := v_tally.skipped + (v_why = 'superseded')::integer;
             END IF;
+            IF v_why IS NULL AND v_each IS NOT NULL THEN
+                v_rests := deskload.rests(v_account, v_ticket, (v_each->>'count')::bigint,
+                    (v_each->>'window_us')::bigint, v_now);
+                v_why := CASE WHEN v_rests IS NOT NULL THEN 'rests' END;
+            END IF;
             IF v_why IS NOT NULL THEN
-                v_refused := v_refused || jsonb_build_array(jsonb_build_array(w.n, v_why));
+                v_refused := v_refused || jsonb_build_array(jsonb_build_array(w.n, v_why, v_rests));
                 CONTINUE;
             END IF;
             UPDATE deskload.rows SET state = 0, permit = permit + 1, attempts = attempts + 1, worker = v_worker
                 WHERE run = v_run AND number = w.n RETURNING permit, attempts INTO v_permit, v_attempts;
             v_tally.in_doubt := v_tally.in_doubt - v_doubt::integer;
+            IF v_each IS NOT NULL THEN
+                INSERT INTO deskload.spent_by_ticket AS s (account, ticket, until, requests, counts_us)
+                    VALUES (v_account, v_ticket, ((v_due + 100000) / v_slot + 1) * v_slot, 1,
+                        (v_each->>'window_us')::bigint)
+                    ON CONFLICT (account, ticket, until) DO UPDATE SET requests = s.requests + 1,
+                        counts_us = greatest(s.counts_us, excluded.counts_us);
+            END IF;
             FOR i IN 1..v_count LOOP
                 v_full[i] := greatest(v_full[i], v_due) + (v_rates->(i - 1)->>'period_us')::bigint;
             END LOOP;
@@ -239,6 +265,9 @@ BEGIN
 
         IF v_given > 0 AND v_slow.parts < 8 THEN
             UPDATE deskload.account SET slow_next = v_slow.next WHERE id = v_account;
+        END IF;
+        IF v_given > 0 AND v_each IS NOT NULL THEN
+            DELETE FROM deskload.spent_by_ticket WHERE account = v_account AND until + counts_us < v_now;
         END IF;
         IF v_given > 0 AND v_count > 0 THEN
             FOR i IN 1..v_count LOOP

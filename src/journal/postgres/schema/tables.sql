@@ -50,6 +50,17 @@ CREATE TABLE deskload.spent (
     PRIMARY KEY (account, until)
 );
 
+-- The same by ticket, of what was sent while each ticket had a limit; an entry is of use for as long as it says.
+CREATE TABLE deskload.spent_by_ticket (
+    account   bigint NOT NULL REFERENCES deskload.account,
+    ticket    bigint NOT NULL,
+    until     bigint NOT NULL,
+    requests  bigint NOT NULL,
+    counts_us bigint NOT NULL,
+    PRIMARY KEY (account, ticket, until)
+);
+CREATE INDEX spent_by_ticket_end ON deskload.spent_by_ticket (account, (until + counts_us));
+
 CREATE TABLE deskload.run (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account       bigint NOT NULL REFERENCES deskload.account,
