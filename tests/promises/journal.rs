@@ -61,7 +61,10 @@ fn f22_journal_corrupt() {
             refused.says("left as it is");
             assert!(fs::read(bench.journal()).unwrap() == bad, "page {page}, {what}: it was changed");
             let now = bench.desk().requests;
-            assert!(now == requests || needed_late.contains(&page), "page {page}, {what}: something was sent");
+            assert!(
+                now == requests || needed_late.contains(&page),
+                "page {page}, {what}: something was sent"
+            );
             requests = now;
         }
     }
