@@ -44,6 +44,22 @@ pub(super) fn made() -> Option<(Arc<Postgres>, String)> {
     Some((server, name))
 }
 
+impl Database {
+    /// Asks the database of this case.
+    pub(super) fn ask(&self, sql: &str) -> String {
+        self.server.ask_in(&self.name, sql)
+    }
+
+    /// How many sessions of the program are in it.
+    pub(super) fn sessions(&self) -> u64 {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'deskload'",
+            self.name
+        );
+        self.ask(&sql).parse().unwrap()
+    }
+}
+
 impl Engine for Database {
     type Worker = Worker;
 
@@ -93,8 +109,7 @@ impl Engine for Database {
         keeper.end();
         drop(killed);
         // Its leases have run out.
-        self.server
-            .ask_in(&self.name, "UPDATE deskload.unit SET until = 1; UPDATE deskload.worker SET seen = 1");
+        self.ask("UPDATE deskload.unit SET until = 1; UPDATE deskload.worker SET seen = 1");
         let before = self.journal.run(run.key.id).unwrap().unwrap().counts.in_doubt;
         let next = self.worker(run);
         let found = self.journal.run(run.key.id).unwrap().unwrap().counts.in_doubt - before;

@@ -6,6 +6,7 @@
 mod database;
 mod file;
 mod homes;
+mod keys;
 mod lives;
 mod newer;
 mod rows;
@@ -92,10 +93,14 @@ pub(super) use {on_both, opened};
 impl<E: Engine> At<E> {
     /// With a run of these rows.
     pub(super) fn new(text: &str) -> Option<Self> {
-        let mut engine = E::open()?;
+        Some(Self::on(E::open()?, text))
+    }
+
+    /// The same, of a journal that is open.
+    pub(super) fn on(mut engine: E, text: &str) -> Self {
         let run = take_in(&mut engine, text);
         let worker = Some(engine.worker(&run));
-        Some(Self { engine, run, worker })
+        Self { engine, run, worker }
     }
 
     /// One more run, on which the work goes on.

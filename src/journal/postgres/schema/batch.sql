@@ -95,8 +95,7 @@ DECLARE
     v_rests    bigint;
     v_against  jsonb;
     v_doubt    boolean;
-    v_settled  bigint[];
-    v_wanted   bigint[];
+    v_was      smallint;
     v_slow     record;
     v_slow_us  bigint;
     v_permits  jsonb := '[]';
@@ -106,6 +105,7 @@ DECLARE
     v_counts   jsonb;
     v_given    bigint := 0;
     v_last_due bigint;
+    o          record;
     w          record;
 BEGIN
     SELECT run.account INTO STRICT v_account FROM deskload.run WHERE id = v_run;
@@ -122,47 +122,48 @@ BEGIN
     PERFORM 1 FROM deskload.unit WHERE account = v_account
         AND unit.unit IN (SELECT (e.v->>1)::smallint FROM jsonb_array_elements(b->'wanted') AS e(v))
         ORDER BY unit.unit FOR SHARE;
-    -- By arrays of numbers: so the rows are found by their key even while nothing is known yet of a table that has just
-    -- been filled, and no batch reads a whole run.
-    v_settled := ARRAY(SELECT n FROM jsonb_to_recordset(b->'outcomes') AS o(n bigint)
+    -- Row by row, by its key, here and below: so no plan can read the whole run, as one of a table that has just been
+    -- filled, of which nothing is known yet, is apt to.
+    PERFORM 1 FROM (
+        SELECT n FROM jsonb_to_recordset(b->'outcomes') AS o(n bigint)
         UNION SELECT n FROM jsonb_to_recordset(b->'back') AS o(n bigint)
-        UNION SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'lost') AS e(v));
-    v_wanted := ARRAY(SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'wanted') AS e(v));
-    PERFORM 1 FROM deskload.rows WHERE run = v_run AND number = ANY (v_settled || v_wanted)
-        ORDER BY number FOR UPDATE;
+        UNION SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'lost') AS e(v)
+        UNION SELECT (e.v->>0)::bigint FROM jsonb_array_elements(b->'wanted') AS e(v)
+        ORDER BY n) AS key,
+        LATERAL (SELECT FROM deskload.rows WHERE run = v_run AND number = key.n FOR UPDATE) AS locked;
 
     -- 2. What became of permits. The fence is the permit's number; a row that a take-over has called in doubt since
     --    is settled by its own outcome all the same, because that is what is known of it now.
-    WITH given AS (
+    SELECT 0::bigint AS applied, 0::bigint AS failed, 0::bigint AS in_doubt, 0::bigint AS gone, 0::bigint AS thr,
+        0::bigint AS skipped INTO v_tally;
+    FOR o IN
         SELECT n, p, s, r, m, h, coalesce(gone, 0) AS gone, coalesce(thr, 0) AS thr
             FROM jsonb_to_recordset(b->'outcomes')
             AS o(n bigint, p integer, s smallint, r text, m text, h smallint, gone integer, thr integer)
         UNION ALL SELECT n, p, s, NULL, NULL, NULL, 1, 0
             FROM jsonb_to_recordset(b->'back') AS o(n bigint, p integer, s smallint)
-        -- Permits of a batch whose answer was lost: they were never used. A row that was in doubt before is so still,
-        -- if that batch never came here.
-        UNION ALL SELECT number, permit, l.s, NULL, NULL, NULL, 1, 0 FROM deskload.rows
-            JOIN (SELECT (e.v->>0)::bigint, (e.v->>1)::smallint FROM jsonb_array_elements(b->'lost') AS e(v)) AS l(n, s)
-                ON number = l.n
-            WHERE run = v_run AND number = ANY (v_settled) AND worker = v_worker
-    ), done AS (
-        UPDATE deskload.rows r SET
-            state = given.s, attempts = r.attempts - given.gone,
-            reason = CASE WHEN given.gone = 1 THEN r.reason ELSE given.r END,
-            message = CASE WHEN given.gone = 1 THEN r.message ELSE given.m END,
-            http_status = CASE WHEN given.gone = 1 THEN r.http_status ELSE given.h END,
-            body = CASE WHEN given.s IN (1, 6) THEN NULL ELSE r.body END
-        FROM given JOIN deskload.rows old ON old.run = v_run AND old.number = given.n AND old.number = ANY (v_settled)
-        WHERE r.run = v_run AND r.number = given.n AND r.number = ANY (v_settled) AND r.permit = given.p AND r.worker = v_worker
-            AND r.state IN (0, 5) AND old.state IN (0, 5)
-            -- A doubt that stays one was counted already, if this batch is given again.
-            AND (old.state = 0 OR given.s <> 5 OR given.gone + given.thr = 0)
-        RETURNING old.state AS was, r.state AS became, given.gone, given.thr
-    )
-    SELECT coalesce(sum((became = 1)::int), 0) AS applied, coalesce(sum((became = 3)::int), 0) AS failed,
-           coalesce(sum((became = 5)::int - (was = 5)::int), 0) AS in_doubt,
-           coalesce(sum(gone), 0) AS gone, coalesce(sum(thr), 0) AS thr, 0::bigint AS skipped
-        INTO v_tally FROM done;
+        -- Permits of a batch whose answer was lost, whatever their numbers: they were never used. A row that was in doubt
+        -- before is so still, if that batch never came here.
+        UNION ALL SELECT (e.v->>0)::bigint, NULL, (e.v->>1)::smallint, NULL, NULL, NULL, 1, 0
+            FROM jsonb_array_elements(b->'lost') AS e(v)
+    LOOP
+        SELECT state INTO v_was FROM deskload.rows WHERE run = v_run AND number = o.n
+            AND worker = v_worker AND permit = coalesce(o.p, permit);
+        -- A doubt that stays one was counted already, if this batch is given again.
+        CONTINUE WHEN NOT FOUND OR v_was NOT IN (0, 5) OR (v_was = 5 AND o.s = 5 AND o.gone + o.thr > 0);
+        UPDATE deskload.rows SET
+            state = o.s, attempts = attempts - o.gone,
+            reason = CASE WHEN o.gone = 1 THEN reason ELSE o.r END,
+            message = CASE WHEN o.gone = 1 THEN message ELSE o.m END,
+            http_status = CASE WHEN o.gone = 1 THEN http_status ELSE o.h END,
+            body = CASE WHEN o.s IN (1, 6) THEN NULL ELSE body END
+            WHERE run = v_run AND number = o.n;
+        v_tally.applied := v_tally.applied + (o.s = 1)::integer;
+        v_tally.failed := v_tally.failed + (o.s = 3)::integer;
+        v_tally.in_doubt := v_tally.in_doubt + (o.s = 5)::integer - (v_was = 5)::integer;
+        v_tally.gone := v_tally.gone + o.gone;
+        v_tally.thr := v_tally.thr + o.thr;
+    END LOOP;
 
     -- 3. Permits.
     IF jsonb_array_length(b->'wanted') > 0 OR (b->>'pause_us')::bigint > 0 OR v_tally.thr > 0 THEN
