@@ -1,6 +1,6 @@
 //! ProProfs Help Desk's "update a ticket".
 //!
-//! One permit, one request: how it is kept is in [`super::exchange`]. The token is inside the body of every request, so a
+//! One permit, one request: how it is kept is in `exchange`. The token is inside the body of every request, so a
 //! body is never logged, and every text that comes back passes through [`Token::redact`] before it leaves this module:
 //! after it was read, lest the reply become another one.
 
