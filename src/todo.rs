@@ -194,7 +194,12 @@ impl Todo {
         })?;
         let bytes = record.bytes();
         let retried = entry.is_some_and(|entry| entry.retried);
-        let turn = self.newer.turn(&self.journal, number, &mapped, &fingerprint, retried)?;
+        let resend = entry.is_some_and(|entry| entry.state == State::InDoubt);
+        let turn = match self.newer.turn(&self.journal, number, &mapped, &fingerprint, retried)? {
+            // Newer data has come after it: it stays in doubt, and holds back what is behind it.
+            Turn::Settle(_) if resend => Turn::Hold(Place { run: self.run.id, row: number }),
+            turn => turn,
+        };
         Ok(Row {
             number,
             bytes,
@@ -202,7 +207,7 @@ impl Todo {
             fingerprint,
             attempts: entry.map_or(0, |entry| entry.attempts),
             has_entry: entry.is_some(),
-            resend: entry.is_some_and(|entry| entry.state == State::InDoubt),
+            resend,
             turn,
             refusals: 0,
             doubts: 0,

@@ -211,7 +211,8 @@ impl Hand {
     }
 
     /// Pending rows in these units, in their order: those that may go alone, or all of them, with those in doubt if a
-    /// person said to send them again. One that has become doubtful since is handed out no more.
+    /// person said to send them again. One that has become doubtful since is handed out no more, nor is one that rests: a
+    /// page of these would hide what comes behind them.
     fn page(&mut self, units: &[i16], after: i64, free: bool) -> Result<Vec<DbRow>, Error> {
         let which = match (free, self.with.resends) {
             (true, _) => "r.state = 2 AND deskload.waits(run.account, r) IS NULL",
@@ -220,16 +221,28 @@ impl Hand {
         };
         let sql = format!(
             "SELECT r.number, r.attempts, r.body, r.state = 5 FROM deskload.run JOIN deskload.rows r ON r.run = run.id
-             WHERE run.id = $1 AND {which} AND r.number > $2 AND r.unit = ANY ($3)
+             WHERE run.id = $1 AND {which} AND r.number > $2 AND r.unit = ANY ($3) AND r.number <> ALL ($4)
              ORDER BY r.number LIMIT {PAGE}"
         );
-        let run = to_i64(self.with.run.key.id);
-        self.query(&sql, &[(&run, Type::INT8), (&after, Type::INT8), (&units, Type::INT2_ARRAY)])
+        let (run, resting) = (to_i64(self.with.run.key.id), self.resting());
+        self.query(
+            &sql,
+            &[
+                (&run, Type::INT8),
+                (&after, Type::INT8),
+                (&units, Type::INT2_ARRAY),
+                (&resting, Type::INT8_ARRAY),
+            ],
+        )
+    }
+
+    fn resting(&self) -> Vec<i64> {
+        self.handed.resting().into_iter().map(to_i64).collect()
     }
 
     fn is_left(&mut self) -> Result<bool, Error> {
         let run = to_i64(self.with.run.key.id);
-        let resting: Vec<i64> = self.handed.resting().into_iter().map(to_i64).collect();
+        let resting = self.resting();
         let sql = "SELECT deskload.is_left($1, $2)";
         let rows = self.query(sql, &[(&run, Type::INT8), (&resting, Type::INT8_ARRAY)])?;
         rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(odd)

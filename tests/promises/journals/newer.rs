@@ -27,6 +27,7 @@ on_both!(
     the_word_resend_reaches_rows_that_are_in_doubt_already,
     a_row_in_doubt_that_was_to_be_sent_again_is_in_doubt_until_it_is,
     an_attempt_that_comes_to_nothing_does_not_undo_a_doubt,
+    a_doubt_that_newer_data_has_come_after_is_not_sent_again,
 );
 
 /// A desk that refuses this ticket once.
@@ -263,4 +264,16 @@ fn an_attempt_that_comes_to_nothing_does_not_undo_a_doubt<H: Home>() {
     bench.file("rows.csv", "ticket_id,staff\n2,A\n");
     bench.run(&["run", "rows.csv", "--in-doubt", "resend"]).code(EXIT_EARLY);
     assert_eq!(bench.counts(1), [0, 0, 0, 1, 0, 0], "refused at the second attempt, unknown at the first");
+}
+
+fn a_doubt_that_newer_data_has_come_after_is_not_sent_again<H: Home>() {
+    let home = home!(H, Bench::scripted([Fate::new(When::Request(1), Reply::close())]));
+    let bench = home.bench();
+    bench.file("old.csv", "ticket_id,staff,name\n2,A,\n2,,N\n");
+    bench.file("new.csv", "ticket_id,staff\n2,B\n");
+    bench.run(&["run", "old.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "new.csv"]).code(EXIT_DONE);
+    bench.run(&["resume", "1", "--in-doubt", "resend"]).code(EXIT_ATTENTION).says("deskload resolve 1");
+    assert_eq!(bench.counts(1), [0, 0, 0, 1, 0, 1], "and what is behind it waits");
+    assert_eq!(applied(bench, 2), [r#"{"staff":"B"}"#]);
 }
