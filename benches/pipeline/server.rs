@@ -40,9 +40,10 @@ pub(crate) fn main(words: &[&str]) -> Result<()> {
     let latency = Duration::from_millis(number(words, 0, 0)?);
     let refuse_every: u64 = number(words, 1, 0)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(|| {
+    let (open, mut ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::abort();
+        drop(open);
     });
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -50,7 +51,10 @@ pub(crate) fn main(words: &[&str]) -> Result<()> {
         std::io::stdout().flush()?;
         let taken = Arc::new(Mutex::new(Taken::default()));
         loop {
-            let (stream, _) = listener.accept().await?;
+            let (stream, _) = tokio::select! {
+                accepted = listener.accept() => accepted?,
+                _ = &mut ended => return Ok(()),
+            };
             stream.set_nodelay(true)?;
             let taken = Arc::clone(&taken);
             let service = hyper::service::service_fn(move |request| {
