@@ -15,7 +15,7 @@ use crate::journal::later::Place;
 use crate::journal::reader::Entry;
 use crate::journal::runs::{Run, RunKey};
 use crate::journal::state::{Intent, State, Unsent};
-use crate::mapping::{Complaint, Mapping};
+use crate::mapping::Mapping;
 use crate::newer::Newer;
 use crate::spooled::Spooled;
 use crate::ticket::TicketUpdate;
@@ -175,17 +175,7 @@ impl Todo {
     fn read(&mut self, number: u64, entry: Option<Entry>) -> Result<Row, Error> {
         self.last = number;
         let record = self.spooled.at(&self.journal, number).map_err(spoiled)?;
-        let mapped = self.mapping.update(record).map_err(|complaint| {
-            // The first pass journaled every invalid row, with the same mapping and the same bytes.
-            let why = match complaint {
-                Complaint::Row(trouble) => trouble.to_string(),
-                Complaint::Input(error) => error.to_string(),
-            };
-            Error::Machine(format!(
-                "row {number} was valid when the run began and is not any more ({why}); this deskload reads it \
-                 otherwise than the one that began the run: finish the run with that version"
-            ))
-        })?;
+        let mapped = self.mapping.update_again(record)?;
         let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(|| {
             Error::Machine(format!(
                 "row {number} names a custom field that the run did not know when it began: the spool beside the \

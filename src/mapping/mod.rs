@@ -194,6 +194,22 @@ impl Mapping {
         finish(&draft).map_err(|what| row_trouble(line, what))
     }
 
+    /// The same for a row that the first pass has found valid, with the same mapping and the same bytes. That it gives no
+    /// update now is no fault of the row's.
+    pub(crate) fn update_again(&self, record: &Record) -> Result<Mapped, Error> {
+        self.update(record).map_err(|complaint| {
+            let why = match complaint {
+                Complaint::Row(trouble) => trouble.to_string(),
+                Complaint::Input(error) => error.to_string(),
+            };
+            Error::Machine(format!(
+                "row {} was valid when the run began and is not any more ({why}); this deskload reads it otherwise than \
+                 the one that began the run: finish the run with that version",
+                record.number()
+            ))
+        })
+    }
+
     /// What a row asks for, to be looked at. It complains exactly where [`Mapping::update`] does.
     pub fn asks<'a, 'r>(&'a self, row: Row<'a>, room: &'r mut Room<'a>) -> Result<Asks<'r>, Complaint> {
         let (line, draft) = (row.line(), &mut room.0);

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::input::{Header, Record};
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
 use crate::journal::runs::Run;
-use crate::mapping::{Complaint, Mapping};
+use crate::mapping::Mapping;
 use crate::todo::{InHand, Row, Source, Turn};
 
 /// Rows read at a time.
@@ -304,16 +304,7 @@ impl Hand {
 
     fn row(&self, record: &Record, attempts: u32, resend: bool) -> Result<Row, Error> {
         let number = record.number();
-        let mapped = self.mapping.update(record).map_err(|complaint| {
-            let why = match complaint {
-                Complaint::Row(trouble) => trouble.to_string(),
-                Complaint::Input(error) => error.to_string(),
-            };
-            Error::Machine(format!(
-                "row {number} was valid when the run began and is not any more ({why}); this deskload reads it \
-                 otherwise than the one that began the run: finish the run with that version"
-            ))
-        })?;
+        let mapped = self.mapping.update_again(record)?;
         let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(odd)?;
         Ok(Row {
             number,
