@@ -69,6 +69,11 @@ impl Typed {
         told(&self.flags(command))
     }
 
+    /// The command that goes on with a run, where what was typed would not.
+    pub(super) fn resuming(&self, run: u64) -> String {
+        format!("deskload resume {run}{}", self.flags_for("resume"))
+    }
+
     /// By their names, as they are told.
     fn flags(&self, command: &str) -> Vec<(String, String)> {
         let cli = Cli::command();

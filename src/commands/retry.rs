@@ -45,6 +45,5 @@ fn work(path: &Path, run: &Run, settings: &SendSettings) -> Result<(), Error> {
     }
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     // What is left of it after an interruption is pending: `resume` goes on, or fails nothing anew.
-    let flags = Typed::now().flags_for("resume");
-    drive::drive(held, &run, settings, &shutdown, &format!("deskload resume {}{flags}", run.key.id))
+    drive::drive(held, &run, settings, &shutdown, &Typed::now().resuming(run.key.id))
 }

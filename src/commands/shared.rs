@@ -123,7 +123,7 @@ pub(super) fn retry(place: &Place, run: &Run, settings: &SendSettings) -> Result
         say(&format!("run {id}: {} failed, tried again", rows(again)));
     }
     let run = pick_run(&journal, Some(id), "", |_| true)?;
-    drive(journal, &run, settings, &shutdown, &format!("deskload resume {id}"))
+    drive(journal, &run, settings, &shutdown, &Typed::now().resuming(id))
 }
 
 /// A setting that a shared journal does not follow yet is refused, rather than taken for granted.
@@ -247,7 +247,7 @@ pub(super) fn join_in(
     let mut journal = Shared::open(place)?;
     let Some(run) = journal.active(&settings.desk_id)? else { return Ok(None) };
     let began = Instant::now();
-    begin(&mut journal, &run, settings, &format!("deskload resume {}", run.key.id))?;
+    begin(&mut journal, &run, settings, &Typed::now().resuming(run.key.id))?;
     let ended = match work_on(&mut journal, &run, settings, shutdown)? {
         Worked::Broken(error) => return Err(error),
         Worked::Ended(ended) => ended,
