@@ -117,12 +117,15 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
     /// Nothing new is sent from now on. The gravest reason is the one that is told.
     pub(super) fn stop(&mut self, error: Error) {
         tracing::debug!(%error, "stopping");
+        if self.ended.stopped.is_none() {
+            // A wait that is broken off would not be told otherwise. Once: to tell of it takes a commit, and a shared
+            // journal may give the same reason to stop with each.
+            self.note_meanwhile();
+        }
         self.ended.stopped = Some(match self.ended.stopped.take() {
             Some(before) => before.graver(error),
             None => error,
         });
-        // A wait that is broken off would not be told otherwise.
-        self.note_meanwhile();
         // Intents that are not under way yet are withdrawn; the rows get entries, because the cursor counts them.
         self.open -= self.wanting.len();
         self.batch.wanted.clear();
