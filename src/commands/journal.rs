@@ -35,8 +35,9 @@ pub fn check(args: &JournalCheckArgs) -> Result<(), Error> {
     print(&format!("{standing}{named}\n"));
     if found.is_changed {
         return Err(Error::Machine(format!(
-            "the journal {place} is on another server, or on another timeline, than before, and nothing is sent until you \
-             have confirmed that it has forgotten nothing: deskload journal check --confirm"
+            "the journal {place} is not where it was: a standby that was promoted, or a backup or a copy that was put in \
+             its place, may have forgotten what was sent last; nothing is sent until you have confirmed that it has \
+             forgotten nothing: deskload journal check --confirm"
         )));
     }
     Ok(())

@@ -81,6 +81,7 @@ fn plan(planner: &Planner<'_>, journal: &mut Shared, source: &Source) -> Result<
     crate::spooled::sweep_copies(&folder)?;
     let taken = planner.interruptible(source.take(planner.input, &folder, planner.shutdown));
     let mut taken = taken.map_err(|error| locate(error, source))?;
+    let newest = journal.runs_of_input(&settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
     if let Some(plan) = planner.known(journal, &taken.sha256)? {
         return Ok(plan);
     }
@@ -101,7 +102,7 @@ fn plan(planner: &Planner<'_>, journal: &mut Shared, source: &Source) -> Result<
         unchanged: None,
         now_ms: now_ms(),
     };
-    let run = journal.open_run(&new, taken.file.path())?;
+    let run = journal.open_run(&new, taken.file.path(), newest)?;
     Ok(Plan::begun(Box::new(run), too_many))
 }
 

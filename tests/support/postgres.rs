@@ -4,6 +4,7 @@
 //! that it was not run.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -52,14 +53,22 @@ impl Postgres {
 
     /// Another server, which follows this one.
     pub(crate) fn standby(&self) -> Self {
-        let mut standby = Self::empty(|_| Vec::new()).unwrap();
-        let data = standby.data();
-        standby.must(
-            "pg_basebackup",
-            &["-D", &data, "-R", "-c", "fast", "-h", &self.socket(), "-U", "deskload"],
-        );
+        let mut standby = Self::elsewhere().unwrap();
+        standby.copy(self, &["-R"]);
         standby.begin();
         standby
+    }
+
+    /// A place for a server, which is not started.
+    pub(crate) fn elsewhere() -> Option<Self> {
+        Self::empty(|_| Vec::new())
+    }
+
+    /// Has its disk as that one's is now.
+    pub(crate) fn copy(&self, of: &Self, more: &[&str]) {
+        let (data, socket) = (self.data(), of.socket());
+        let args = ["-D", &data, "-c", "fast", "-h", &socket, "-U", "deskload"];
+        self.must("pg_basebackup", &[&args, more].concat());
     }
 
     /// It follows nobody any more, and takes what it has for the truth.
@@ -174,6 +183,61 @@ impl Postgres {
                  RAISE 'waited too long';
              END $$"
         ));
+    }
+}
+
+impl Postgres {
+    /// One of its databases, as text.
+    pub(crate) fn dump(&self, database: &str) -> Vec<u8> {
+        let output = self
+            .command("pg_dump")
+            .args(["-h", &self.socket(), "-U", "deskload", database])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Puts what was dumped into it.
+    pub(crate) fn put_back(&self, database: &str, dump: &[u8]) {
+        let mut command = self.command("psql");
+        command.args(["-h", &self.socket(), "-U", "deskload", "-d", database, "-q", "-v", "ON_ERROR_STOP=1"]);
+        let mut psql = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(dump).unwrap();
+        assert!(psql.wait().unwrap().success());
+    }
+}
+
+/// Somebody's transaction, which keeps what it has locked until this is dropped; then it is rolled back.
+pub(crate) struct Held(Child);
+
+impl Postgres {
+    /// Begins a transaction with this statement.
+    pub(crate) fn hold(&self, database: &str, sql: &str) -> Held {
+        let mut command = self.command("psql");
+        command.args([
+            "-h",
+            &self.socket(),
+            "-U",
+            "deskload",
+            "-d",
+            database,
+            "-Atq",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]);
+        let mut held = Held(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+        writeln!(held.0.stdin.as_mut().unwrap(), "BEGIN; {sql}; SELECT 'held';").unwrap();
+        let said = BufReader::new(held.0.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+        assert!(said.into_iter().any(|line| line == "held"), "{sql}");
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

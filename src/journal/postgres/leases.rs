@@ -107,6 +107,7 @@ impl Handing {
             stop: stop.clone(),
             unread: VecDeque::new(),
             next_keep: Instant::now(),
+            is_active: true,
             with: self,
             to,
         };
@@ -139,12 +140,15 @@ struct Hand {
     stop: CancellationToken,
     unread: VecDeque<Unread>,
     next_keep: Instant,
+    /// The run is the one that the account's workers work on.
+    is_active: bool,
 }
 
 /// What a renewal gives.
 #[derive(Deserialize)]
 struct Kept {
     units: Vec<(u8, i64)>,
+    run: Option<i64>,
     found: u64,
 }
 
@@ -152,6 +156,9 @@ impl Hand {
     fn work(&mut self) -> Result<(), Error> {
         while !self.stop.is_cancelled() {
             self.keep()?;
+            if !self.is_active && self.is_left()? {
+                return Err(self.displaced());
+            }
             if let Some(Unread { units, after }) = self.unread.pop_front() {
                 let rows = self.page(&units, after, false)?;
                 if let Some(last) = rows.last() {
@@ -191,6 +198,7 @@ impl Hand {
         if kept.found > 0 {
             tracing::warn!("another worker was cut off with {} on the way: in doubt from now on", kept.found);
         }
+        self.is_active = kept.run == Some(to_i64(self.with.run.key.id));
         let new = self.with.leases.set(&kept.units);
         if !new.is_empty() {
             tracing::debug!(units = ?new, "leased");
@@ -234,6 +242,15 @@ impl Hand {
                 (&resting, Type::INT8_ARRAY),
             ],
         )
+    }
+
+    /// Leases keep other runs away, and these had run out. To go on would keep units from the run that has come instead.
+    fn displaced(&self) -> Error {
+        let id = self.with.run.key.id;
+        Error::Early(format!(
+            "the account's workers were put to work on another run while nothing was heard of those of run {id}; the \
+             same command goes on with it once that one has ended"
+        ))
     }
 
     fn resting(&self) -> Vec<i64> {

@@ -6,9 +6,9 @@ use std::path::Path;
 use tokio_postgres::Row as DbRow;
 use tokio_postgres::types::Type;
 
-use super::session::{Failure, Value};
+use super::session::{CALL_MAX, Failure, Value};
 use super::shared::{SELECT, Shared, json};
-use super::worker::odd;
+use super::worker::{micros, odd};
 use super::{stage, to_i64};
 use crate::error::Error;
 use crate::input::{Header, Record};
@@ -135,12 +135,15 @@ impl Archive for Shared {
         };
         let ranges = rows.map(pairs);
         let state = i32::try_from(word.state().code()).unwrap_or_default();
-        let sql = "SELECT deskload.resolve($1, $2, $3, $4::jsonb)::text";
-        let values: [Value<'_>; 4] = [
+        let now: Option<i64> = self.one("SELECT deskload.now_us()", &[])?;
+        let until = now.ok_or_else(odd)?.saturating_add(micros(CALL_MAX));
+        let sql = "SELECT deskload.resolve($1, $2, $3, $4::jsonb, $5)::text";
+        let values: [Value<'_>; 5] = [
             (&to_i64(run.key.id), Type::INT8),
             (&state, Type::INT4),
             (&word.message(), Type::TEXT),
             (&ranges, Type::TEXT),
+            (&until, Type::INT8),
         ];
         // Once: if the answer is lost it may have been settled, and a second word on the same rows would be refused.
         let found = self.session.get_mut().query(sql, &values).map_err(Failure::into_error)?;

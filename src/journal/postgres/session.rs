@@ -90,7 +90,7 @@ impl Session {
         let failure = match answer {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => read(place, &error),
-            Err(_) => Failure::Lost(unreachable(place, "it did not answer in time")),
+            Err(_) => Failure::Lost(late(place)),
         };
         if matches!(failure, Failure::Lost(_)) {
             // An answer that comes after all belongs to nobody.
@@ -104,7 +104,8 @@ impl Session {
         &mut self,
         work: impl FnOnce(&mut dyn FnMut(&str, &[Value<'_>]) -> Result<Vec<Row>, Error>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.run("BEGIN")?;
+        // Whatever the server or the role takes for granted: what is looked up under a lock must be as it is then.
+        self.run("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let done = work(&mut |sql, values| self.query(sql, values).map_err(Failure::into_error));
         // Whatever goes wrong, the connection is given up with the transaction.
         match done.and_then(|done| self.run("COMMIT").map(|()| done)) {
@@ -119,8 +120,8 @@ impl Session {
     /// Statements without values, or several at once.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Error> {
         let Self { runtime, place, tls, client } = self;
-        runtime
-            .block_on(async {
+        let done = runtime.block_on(async {
+            let calling = async {
                 if client.as_ref().is_none_or(Client::is_closed) {
                     *client = Some(connect(place, tls).await?);
                 }
@@ -128,8 +129,13 @@ impl Session {
                     Some(client) => client.batch_execute(sql).await,
                     None => Ok(()),
                 }
-            })
-            .map_err(|error| read(place, &error).into_error())
+            };
+            tokio::time::timeout(CALL_MAX, calling).await
+        });
+        match done {
+            Ok(done) => done.map_err(|error| read(place, &error).into_error()),
+            Err(_) => Err(late(place)),
+        }
     }
 }
 
@@ -148,6 +154,10 @@ async fn connect(place: &Place, tls: &Tls) -> Result<Client, tokio_postgres::Err
 
 fn unreachable(place: &Place, why: &str) -> Error {
     Error::Machine(format!("failed to reach the journal {place}: {why}; nothing more was sent"))
+}
+
+fn late(place: &Place) -> Error {
+    unreachable(place, "it did not answer in time")
 }
 
 fn read(place: &Place, error: &tokio_postgres::Error) -> Failure {
@@ -177,7 +187,8 @@ fn read(place: &Place, error: &tokio_postgres::Error) -> Failure {
             "the journal {place} refused: {said}; the guide lists what the role needs"
         )));
     }
-    let is_away = ["08", "53", "57"].iter().any(|class| code.code().starts_with(class));
+    // The last two: it took longer than an administrator lets a statement wait.
+    let is_away = ["08", "53", "57", "55P03", "25P04"].iter().any(|class| code.code().starts_with(class));
     // A standby says so: another server may be the one to ask in a moment.
     let is_standby =
         [&SqlState::READ_ONLY_SQL_TRANSACTION, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE].contains(&code);

@@ -114,17 +114,22 @@ pub fn check(place: &Place, confirm: bool) -> Result<Findings, Error> {
     })
 }
 
-/// Refuses a database that may forget what it has acknowledged.
-fn judge(session: &mut Session) -> Result<(), Error> {
-    for (name, why) in [
+/// Refuses a database that may forget what it has acknowledged to this user: a setting may be a role's own.
+pub(super) fn judge(session: &mut Session) -> Result<(), Error> {
+    let (names, whys): (Vec<&str>, Vec<&str>) = [
         ("fsync", "a crash of its machine would lose intents"),
         ("synchronous_commit", "a crash of it would lose intents that were acknowledged"),
         ("full_page_writes", "a crash of its machine may leave half a page"),
-    ] {
-        let value = setting(session, name)?;
-        if value == "off" {
+    ]
+    .into_iter()
+    .unzip();
+    let sql =
+        "SELECT current_setting(name) = 'off' FROM unnest($1) WITH ORDINALITY AS one(name, nth) ORDER BY nth";
+    let rows = session.query(sql, &[(&names, Type::TEXT_ARRAY)]).map_err(Failure::into_error)?;
+    for ((row, name), why) in rows.iter().zip(names).zip(whys) {
+        if get(row, 0)? {
             return Err(Error::Machine(format!(
-                "the database {} has {name} = off, so {why}, and updates would be repeated; turn it on",
+                "the database {} has {name} = off for this user, so {why}, and updates would be repeated; turn it on",
                 session.place()
             )));
         }

@@ -37,9 +37,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Connects, and checks that there is a journal that this deskload knows, on the server that it was last on.
+    /// Connects, and checks that there is a journal that this deskload knows, where it was last, and that what is
+    /// acknowledged to this user is on disk.
     pub fn open(place: &super::Place) -> Result<Self, Error> {
         let mut session = Session::new(place)?;
+        setup::judge(&mut session)?;
         let standing = setup::standing(&mut session)?;
         if !standing.is_known {
             return Err(changed(place));
@@ -52,9 +54,10 @@ impl Shared {
         })
     }
 
-    /// Opens a run of the input at `spool`, which was surveyed.
-    pub fn open_run(&mut self, new: &NewRun<'_>, spool: &Path) -> Result<Run, Error> {
-        let id = stage::open_run(self.session.get_mut(), new, spool)?;
+    /// Opens a run of the input at `spool`, which was surveyed; [`Error::Overlap`] if another machine has opened one
+    /// after `newest`, the last run of this input that was known when this was decided.
+    pub fn open_run(&mut self, new: &NewRun<'_>, spool: &Path, newest: Option<u64>) -> Result<Run, Error> {
+        let id = stage::open_run(self.session.get_mut(), new, spool, newest)?;
         self.run(id)?.ok_or_else(odd)
     }
 

@@ -45,8 +45,14 @@ pub(super) fn account(session: &mut Session, desk: &DeskId) -> Result<i64, Error
     find(session)?.first().and_then(|row| row.try_get(0).ok()).ok_or_else(odd)
 }
 
-/// Opens a run of the input at `spool`, which was surveyed. Gives its number.
-pub(super) fn open_run(session: &mut Session, new: &NewRun<'_>, spool: &Path) -> Result<u64, Error> {
+/// Opens a run of the input at `spool`, which was surveyed. `newest` is the last run of this input that was known when it
+/// was decided to open one. Gives its number.
+pub(super) fn open_run(
+    session: &mut Session,
+    new: &NewRun<'_>,
+    spool: &Path,
+    newest: Option<u64>,
+) -> Result<u64, Error> {
     let account = account(session, new.desk)?;
     session.transaction(|ask| {
         // Two machines may have been given the same file at once.
@@ -55,6 +61,21 @@ pub(super) fn open_run(session: &mut Session, new: &NewRun<'_>, spool: &Path) ->
             return Err(Error::Overlap(
                 "another machine is taking in an input for this account; nothing was sent; give the same command \
                  again when it has"
+                    .to_owned(),
+            ));
+        }
+        // The other one may have done so already: a second run would send each of its updates once more.
+        let since = ask(
+            "SELECT id FROM deskload.run WHERE account = $1 AND sha256 = $2 AND id > $3 LIMIT 1",
+            &[
+                (&account, Type::INT8),
+                (&new.input.sha256, Type::TEXT),
+                (&to_i64(newest.unwrap_or_default()), Type::INT8),
+            ],
+        )?;
+        if !since.is_empty() {
+            return Err(Error::Overlap(
+                "another machine has just taken in this input; nothing was sent; give the same command again to join in"
                     .to_owned(),
             ));
         }

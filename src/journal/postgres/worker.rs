@@ -68,8 +68,9 @@ pub struct Worker {
     leases: Arc<Leases>,
     terms: Terms,
     clock: Clock,
-    /// The number of the last batch.
+    /// The numbers of the last batch, and of the last one that was answered.
     batch: u64,
+    answered: u64,
     /// The numbers of the permits that are out, by row.
     permits: HashMap<u64, i32>,
     counts: Counts,
@@ -125,6 +126,7 @@ impl Worker {
             terms,
             clock: Clock::new(),
             batch: 0,
+            answered: 0,
             permits: HashMap::new(),
             counts: run.counts,
         })
@@ -194,7 +196,7 @@ impl Worker {
             Some(json!({ "n": row, "p": number, "s": permit.unsettled().code() }))
         });
         let request = json!({
-            "run": run.id, "worker": self.id, "batch": self.batch,
+            "run": run.id, "worker": self.id, "batch": self.batch, "answered": self.answered,
             "outcomes": batch.outcomes.iter().filter_map(|outcome| self.outcome(outcome)).collect::<Value>(),
             "back": back.collect::<Value>(),
             "lost": lost.iter().map(|intent| json!([intent.row, intent.unsettled().code()])).collect::<Value>(),
@@ -224,6 +226,7 @@ impl Worker {
         for row in settled {
             self.permits.remove(&row);
         }
+        self.answered = self.batch;
         self.counts = answer.counts;
         let here = self.clock.heard(sample);
         let given: HashMap<u64, (i32, u32, i64)> = answer
@@ -308,7 +311,7 @@ pub(super) fn term_us() -> i64 {
     micros(TERM)
 }
 
-fn micros(time: Duration) -> i64 {
+pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -316,11 +319,11 @@ pub(super) fn odd() -> Error {
     Error::Machine("the journal's database gave an answer that this deskload does not understand".to_owned())
 }
 
-/// Another server has taken over.
+/// Another server has taken over, or this one was set back.
 pub(super) fn changed(place: &Place) -> Error {
     Error::Machine(format!(
-        "the journal {place} is on another server, or on another timeline, than before: if a standby was promoted, it may \
-         have forgotten what was sent last, so nothing more is sent; once you are sure, say so with deskload journal check \
-         --confirm, then give the same command again"
+        "the journal {place} is not where it was: a standby that was promoted, or a backup or a copy that was put in its \
+         place, may have forgotten what was sent last, so nothing more is sent; once you are sure that it has not, say so \
+         with deskload journal check --confirm, then give the same command again"
     ))
 }

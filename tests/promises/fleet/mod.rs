@@ -5,6 +5,7 @@
 
 mod hunt;
 mod proxy;
+mod races;
 mod standby;
 mod ways;
 

@@ -31,6 +31,11 @@ const POLL: Duration = Duration::from_millis(5);
 
 impl Proxy {
     pub(super) fn before(socket: PathBuf) -> Self {
+        Self::stalling_at(socket, "")
+    }
+
+    /// The same; once the program says this, nothing that it says is handed over any more.
+    pub(super) fn stalling_at(socket: PathBuf, word: &'static str) -> Self {
         let dir = tempfile::Builder::new().prefix("deskload-pg-").tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let listener = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
@@ -40,11 +45,16 @@ impl Proxy {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = UnixStream::connect(&socket) else { continue };
                 let (up, down) = (Arc::clone(&holds.up), Arc::clone(&holds.down));
-                pass(client.try_clone().unwrap(), server.try_clone().unwrap(), up);
-                pass(server, client, down);
+                pass(client.try_clone().unwrap(), server.try_clone().unwrap(), up, word);
+                pass(server, client, down, "");
             }
         });
         Self { held, dir }
+    }
+
+    /// What the program said is handed over after all.
+    pub(super) fn release(&self) {
+        self.held.up.store(false, Ordering::Relaxed);
     }
 
     /// What `--journal` takes for a worker behind it.
@@ -53,11 +63,14 @@ impl Proxy {
     }
 }
 
-/// Hands bytes on, later if they are held back.
-fn pass(mut from: UnixStream, mut to: UnixStream, held: Arc<AtomicBool>) {
+/// Hands bytes on, later if they are held back, as they are from this word on, if there is one.
+fn pass(mut from: UnixStream, mut to: UnixStream, held: Arc<AtomicBool>, word: &'static str) {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
+            if !word.is_empty() && buffer[..count].windows(word.len()).any(|bytes| bytes == word.as_bytes()) {
+                held.store(true, Ordering::Relaxed);
+            }
             while held.load(Ordering::Relaxed) {
                 std::thread::sleep(POLL);
             }

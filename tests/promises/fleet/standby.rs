@@ -1,4 +1,4 @@
-//! A standby that is promoted once its server is gone: it may have forgotten what was sent last.
+//! A standby that is promoted once its server is gone, or a copy in its place: it may have forgotten what was sent last.
 
 use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_MACHINE};
 use deskload::sandbox::options::parse_latency;
@@ -79,4 +79,26 @@ fn a_synchronous_standby_that_is_promoted_has_forgotten_nothing() {
     fleet.assert_adds_up();
     assert!(fleet.in_state(5) <= 16, "what one worker may have had on its way");
     assert_eq!(fleet.in_state(1) + fleet.in_state(5), 400);
+}
+
+/// It says that it is the same server, on the same timeline.
+#[test]
+fn a_server_whose_disk_was_set_back_under_a_worker_gets_nothing_sent() {
+    let Some(mut fleet) = Fleet::new(slow()) else { return };
+    fleet.bench.rows(1..=400);
+    let mut set_back = Postgres::elsewhere().unwrap();
+    let url = either(&fleet.database, &set_back);
+    let mut run = fleet.bench.start(&["run", "rows.csv", "--yes", "--journal", &url]);
+    fleet.bench.await_requests(&mut run, 20);
+    set_back.copy(&fleet.database, &[]);
+    fleet.bench.await_requests(&mut run, 100);
+    fleet.database.crash();
+    set_back.begin();
+    run.finish().code(EXIT_MACHINE).says("deskload journal check --confirm");
+    let sent = fleet.bench.desk().requests;
+    fleet.bench.run(&["run", "rows.csv", "--journal", &url]).code(EXIT_MACHINE).says("--confirm");
+    assert_eq!(fleet.bench.desk().requests, sent, "nobody has sent anything");
+    fleet.database = set_back;
+    fleet.assert_kept();
+    fleet.assert_adds_up();
 }

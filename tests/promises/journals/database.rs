@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use deskload::error::Error;
 use deskload::input::spool::Taken;
 use deskload::journal::archive::Archive;
 use deskload::journal::postgres::{Keeper, Place, Shared, Terms, Worker, setup};
@@ -12,7 +13,7 @@ use deskload::shutdown::Shutdown;
 use deskload::todo::Source;
 
 use super::Engine;
-use crate::support::postgres::Postgres;
+use crate::support::postgres::{Held, Postgres};
 
 /// Starting a server takes a second or two, and a case some milliseconds.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -50,6 +51,28 @@ impl Database {
         self.server.ask_in(&self.name, sql)
     }
 
+    /// Opens a run of an input of which this was the newest run when it was looked for.
+    pub(super) fn open_again(&mut self, text: &str, newest: Option<u64>) -> Result<Run, Error> {
+        super::take_in_by(self, text, |engine, taken, new| {
+            engine.journal.open_run(new, taken.file.path(), newest)
+        })
+    }
+
+    /// Opens the journal once more, as another machine does.
+    pub(super) fn open_another(&self) -> Result<Shared, Error> {
+        Shared::open(&Place::parse(&self.server.url_of(&self.name)).unwrap())
+    }
+
+    /// Somebody's transaction in it.
+    pub(super) fn hold(&self, sql: &str) -> Held {
+        self.server.hold(&self.name, sql)
+    }
+
+    /// Sets what whoever connects to it from now on finds set.
+    pub(super) fn set(&self, setting: &str) {
+        self.ask(&format!("ALTER DATABASE {} SET {setting}", self.name));
+    }
+
     /// How many sessions of the program are in it.
     pub(super) fn sessions(&self) -> u64 {
         let sql = format!(
@@ -75,7 +98,7 @@ impl Engine for Database {
     }
 
     fn open_run(&mut self, taken: Taken, new: &NewRun<'_>) -> Run {
-        self.journal.open_run(new, taken.file.path()).unwrap()
+        self.journal.open_run(new, taken.file.path(), None).unwrap()
     }
 
     fn worker(&mut self, run: &Run) -> Worker {

@@ -11,6 +11,7 @@ mod lives;
 mod newer;
 mod rows;
 mod samples;
+mod several;
 mod words;
 
 use std::time::Duration;
@@ -178,7 +179,16 @@ impl<E: Engine> At<E> {
 }
 
 /// Takes a CSV in as a run, the way `run` does.
-pub(super) fn take_in(engine: &mut impl Engine, text: &str) -> Run {
+pub(super) fn take_in<E: Engine>(engine: &mut E, text: &str) -> Run {
+    take_in_by(engine, text, E::open_run)
+}
+
+/// The same, with what opens the run.
+pub(super) fn take_in_by<E: Engine, R>(
+    engine: &mut E,
+    text: &str,
+    open_run: impl FnOnce(&mut E, Taken, &NewRun<'_>) -> R,
+) -> R {
     let folder = tempfile::tempdir().unwrap();
     let taken = spool::take(&mut text.as_bytes(), folder.path()).unwrap();
     let layout = Layout { format: Format::Csv, delimiter: b',', bom: false };
@@ -201,7 +211,7 @@ pub(super) fn take_in(engine: &mut impl Engine, text: &str) -> Run {
         unchanged: None,
         now_ms: 0,
     };
-    engine.open_run(taken, &new)
+    open_run(engine, taken, &new)
 }
 
 /// So many rows, each of another ticket, each with a name of its own.

@@ -96,6 +96,8 @@ DECLARE
     v_against  jsonb;
     v_doubt    boolean;
     v_was      smallint;
+    v_before   bigint;
+    v_forgot   boolean;
     v_slow     record;
     v_slow_us  bigint;
     v_permits  jsonb := '[]';
@@ -112,10 +114,17 @@ BEGIN
     SELECT instance = deskload.instance() INTO STRICT v_known FROM deskload.journal;
 
     -- 0. A batch that was held up on its way, and whose worker has gone on without it, must not do anything any more.
-    UPDATE deskload.worker SET batch = (b->>'batch')::bigint, seen = deskload.now_us()
-        WHERE id = v_worker AND batch < (b->>'batch')::bigint;
-    IF NOT FOUND THEN
+    SELECT batch INTO v_before FROM deskload.worker WHERE id = v_worker FOR NO KEY UPDATE;
+    IF v_before IS NULL THEN
+        PERFORM deskload.not_known();
+    ELSIF v_before >= (b->>'batch')::bigint THEN
         RAISE EXCEPTION 'this batch comes too late' USING ERRCODE = 'DL001';
+    END IF;
+    UPDATE deskload.worker SET batch = (b->>'batch')::bigint, seen = deskload.now_us() WHERE id = v_worker;
+    IF v_before < (b->>'answered')::bigint THEN
+        -- A batch that was answered is gone: the server was set back, whatever it calls itself. For everybody.
+        UPDATE deskload.journal SET instance = 'set back';
+        v_known := false;
     END IF;
 
     -- 1. Locks. A unit's lock is shared: a take-over waits for this batch, or this batch sees the take-over.
@@ -147,12 +156,17 @@ BEGIN
         UNION ALL SELECT (e.v->>0)::bigint, NULL, (e.v->>1)::smallint, NULL, NULL, NULL, 1, 0
             FROM jsonb_array_elements(b->'lost') AS e(v)
     LOOP
-        SELECT state INTO v_was FROM deskload.rows WHERE run = v_run AND number = o.n
-            AND worker = v_worker AND permit = coalesce(o.p, permit);
+        -- A permit with a higher number than the row's is one that this server has forgotten.
+        SELECT state, coalesce(permit < o.p, false) INTO v_was, v_forgot FROM deskload.rows
+            WHERE run = v_run AND number = o.n
+                AND ((worker = v_worker AND permit = coalesce(o.p, permit)) OR permit < o.p);
+        -- A row that a person has just wanted sent again, without knowing the answer, need not be if the desk has it.
+        CONTINUE WHEN NOT FOUND OR NOT (v_was IN (0, 5) OR (v_was = 2 AND (o.s = 1 OR v_forgot)));
         -- A doubt that stays one was counted already, if this batch is given again.
-        CONTINUE WHEN NOT FOUND OR v_was NOT IN (0, 5) OR (v_was = 5 AND o.s = 5 AND o.gone + o.thr > 0);
+        CONTINUE WHEN v_was = 5 AND o.s = 5 AND o.gone + o.thr > 0;
         UPDATE deskload.rows SET
-            state = o.s, attempts = attempts - o.gone,
+            state = o.s, attempts = attempts + v_forgot::integer - o.gone,
+            permit = greatest(permit, o.p), worker = v_worker,
             reason = CASE WHEN o.gone = 1 THEN reason ELSE o.r END,
             message = CASE WHEN o.gone = 1 THEN message ELSE o.m END,
             http_status = CASE WHEN o.gone = 1 THEN http_status ELSE o.h END,
@@ -161,14 +175,14 @@ BEGIN
         v_tally.applied := v_tally.applied + (o.s = 1)::integer;
         v_tally.failed := v_tally.failed + (o.s = 3)::integer;
         v_tally.in_doubt := v_tally.in_doubt + (o.s = 5)::integer - (v_was = 5)::integer;
-        v_tally.gone := v_tally.gone + o.gone;
+        v_tally.gone := v_tally.gone + o.gone - v_forgot::integer;
         v_tally.thr := v_tally.thr + o.thr;
     END LOOP;
 
     -- 3. Permits.
     IF jsonb_array_length(b->'wanted') > 0 OR (b->>'pause_us')::bigint > 0 OR v_tally.thr > 0 THEN
         SELECT run IS NOT DISTINCT FROM v_run, paused_until INTO v_active, v_paused
-            FROM deskload.account WHERE id = v_account FOR UPDATE;
+            FROM deskload.account WHERE id = v_account FOR NO KEY UPDATE;
         v_slow := deskload.slow_down(v_account, v_count > 0 AND v_tally.thr > 0, (b->>'pause_us')::bigint,
             v_tally.applied);
         SELECT max((r->>'period_us')::bigint) * 8 / v_slow.parts INTO v_slow_us FROM jsonb_array_elements(v_rates) AS r;
@@ -258,7 +272,8 @@ BEGIN
             FOR i IN 1..v_count LOOP
                 v_full[i] := greatest(v_full[i], v_due) + (v_rates->(i - 1)->>'period_us')::bigint;
             END LOOP;
-            v_slow.next := greatest(v_slow.next, v_due - 5000) + v_slow_us;
+            -- A worker without a rate has no pace that could be halved.
+            v_slow.next := greatest(v_slow.next, v_due - 5000) + coalesce(v_slow_us, 0);
             v_given := v_given + 1;
             v_last_due := v_due;
             v_permits := v_permits || jsonb_build_array(jsonb_build_array(w.n, v_permit, v_attempts, v_due));

@@ -8,8 +8,8 @@
 
 CREATE SCHEMA deskload;
 
--- One row. A changed timeline or system identifier means that another server has taken over, which may have forgotten
--- intents: nothing is permitted until a person has confirmed it.
+-- One row. Another instance means that another server has taken over, or that this is a copy or was put back from one,
+-- which may have forgotten intents: nothing is permitted until a person has confirmed it.
 CREATE TABLE deskload.journal (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     version  integer NOT NULL,
@@ -158,10 +158,19 @@ CREATE FUNCTION deskload.now_us() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
--- Which server this is, and how often another one was promoted in its place. A standby has no answer, only an error.
+-- Which server this is, how often another one was promoted in its place, and which database and table these are, which
+-- are others once a dump was put back. A standby has no answer, only an error.
 CREATE FUNCTION deskload.instance() RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
+    SELECT concat_ws('/', system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8),
+        (SELECT oid FROM pg_database WHERE datname = current_database()), 'deskload.journal'::regclass::oid)
+        FROM pg_control_system()
 $$;
+
+CREATE FUNCTION deskload.not_known() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'this worker is not known: it was silent for a week, or the database was put back to a time before it'
+        USING ERRCODE = 'DL002';
+END $$;
 
 -- Notes that a process has begun to work on a run; gives its number.
 CREATE FUNCTION deskload.begin_invocation(v_run bigint, v_again text, v_pace text, v_now_ms bigint)

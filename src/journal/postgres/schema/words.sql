@@ -37,8 +37,9 @@ END $$;
 
 -- A person's word on rows in doubt; `v_ranges` is JSON, pairs of first and last, or NULL for all of them. Gives how many
 -- were settled and what was skipped with them, or, where a range names a row that is not in doubt, the first such row,
--- and settles nothing.
-CREATE FUNCTION deskload.resolve(v_run bigint, v_state integer, v_message text, v_ranges jsonb)
+-- and settles nothing. It is a word on what was in doubt when it was given: one that was held up on its way until after
+-- `v_until` settles nothing, because it was not meant for what has come to be in doubt since.
+CREATE FUNCTION deskload.resolve(v_run bigint, v_state integer, v_message text, v_ranges jsonb, v_until bigint)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_all   bigint[];
@@ -46,6 +47,9 @@ DECLARE
     v_odd   numeric;
     e       record;
 BEGIN
+    IF deskload.now_us() > v_until THEN
+        RAISE EXCEPTION 'this word comes too late' USING ERRCODE = 'DL003';
+    END IF;
     v_all := ARRAY(SELECT number FROM deskload.rows WHERE run = v_run AND state = 5 ORDER BY number FOR UPDATE);
     IF v_ranges IS NULL THEN
         v_found := v_all;

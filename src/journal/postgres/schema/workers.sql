@@ -42,8 +42,7 @@ DECLARE
 BEGIN
     UPDATE deskload.worker SET seen = deskload.now_us() WHERE id = v_worker RETURNING account INTO v_account;
     IF v_account IS NULL THEN
-        -- It was thought dead for long, and forgotten.
-        RAISE EXCEPTION 'this worker has been forgotten' USING ERRCODE = 'DL002';
+        PERFORM deskload.not_known();
     END IF;
     PERFORM 1 FROM deskload.unit WHERE account = v_account AND worker = v_worker ORDER BY unit FOR UPDATE;
     v_now := deskload.now_us();
@@ -65,7 +64,8 @@ BEGIN
             WHERE account = v_account AND unit = ANY (v_taken);
         v_found := deskload.cut_off(v_account, NULL, v_taken);
     END IF;
-    RETURN jsonb_build_object('found', v_found, 'units', coalesce(
+    RETURN jsonb_build_object('found', v_found,
+        'run', (SELECT run FROM deskload.account WHERE id = v_account), 'units', coalesce(
         (SELECT jsonb_agg(jsonb_build_array(unit, epoch) ORDER BY unit) FROM deskload.unit
             WHERE account = v_account AND worker = v_worker), '[]'::jsonb));
 END $$;
@@ -101,7 +101,7 @@ DECLARE
     v_before  bigint;
 BEGIN
     SELECT account INTO STRICT v_account FROM deskload.run WHERE id = v_run;
-    SELECT run INTO v_before FROM deskload.account WHERE id = v_account FOR UPDATE;
+    SELECT run INTO v_before FROM deskload.account WHERE id = v_account FOR NO KEY UPDATE;
     IF v_before IS DISTINCT FROM v_run AND v_before IS NOT NULL AND deskload.is_left(v_before, '{}')
         AND EXISTS (SELECT FROM deskload.unit WHERE account = v_account AND until > deskload.now_us()) THEN
         RETURN false;
