@@ -18,8 +18,6 @@ mod bounds;
 mod budget;
 #[path = "promises/bug.rs"]
 mod bug;
-#[path = "promises/changed.rs"]
-mod changed;
 #[path = "promises/check.rs"]
 mod check;
 #[path = "promises/cli.rs"]

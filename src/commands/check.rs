@@ -19,8 +19,10 @@ use crate::desk::body::Common;
 use crate::error::{EXIT_DONE, Error};
 use crate::input::{Format, Layout, Records, Survey, survey};
 use crate::journal::Journal;
+use crate::journal::archive::{Archive, OnRow};
+use crate::journal::postgres::Shared;
 use crate::journal::runs::DeskId;
-use crate::journal::unchanged::{Asked, Unchanged};
+use crate::journal::unchanged::{Compared, Unchanged};
 use crate::mapping::{At, Mapping, letters};
 use crate::settings::{CheckSettings, InputSettings, JournalPlace};
 use crate::shutdown::Shutdown;
@@ -79,44 +81,40 @@ fn read(
     let mut records = Records::open(&text.path, &layout)?;
     let mapping = Mapping::resolve(&input.mapping, records.header())?;
     let mut findings = Findings::new(Pointer::open(&text.path, layout)?);
-    let mut known = Known::find(input, settings)?;
-    let survey = survey(&mut records, &mapping, false, &mut |seen| {
-        if seen.row.number().is_multiple_of(LOOK_EVERY_ROWS) {
-            shutdown.check()?;
-        }
-        if let Some(known) = &mut known {
-            known.journal.note_asked(&mut known.asked, seen)?;
-        }
-        findings.see(seen)
-    })?;
-    let recent = input.recent(now_ms());
-    let unchanged = known
-        .map(|known| {
-            known.journal.unchanged(&known.asked, &known.desk, survey.rows, recent, &|| shutdown.check())
+    let mut read = |on_row: &mut OnRow<'_>| {
+        survey(&mut records, &mapping, false, &mut |seen| {
+            if seen.row.number().is_multiple_of(LOOK_EVERY_ROWS) {
+                shutdown.check()?;
+            }
+            on_row(seen)?;
+            findings.see(seen)
         })
-        .transpose()?;
+    };
+    let (survey, unchanged) = match known(input, settings)? {
+        None => (read(&mut |_| Ok(()))?, None),
+        Some((mut journal, desk)) => {
+            let compared =
+                Compared { desk: &desk, recent: input.recent(now_ms()), look: &|| shutdown.check() };
+            journal.first_pass(Some(&compared), &mut read)?
+        }
+    };
     Ok(Checked { layout, survey, findings, unchanged: unchanged.as_ref().map(Unchanged::count) })
 }
 
-/// What `--only-changed` compares with. The account is not held: a process that works for it may change the answer.
-struct Known {
-    journal: Journal,
-    desk: DeskId,
-    asked: Asked,
-}
-
-impl Known {
-    /// `None`: nothing was asked for, or nothing is known.
-    fn find(input: &InputSettings, settings: &CheckSettings) -> Result<Option<Self>, Error> {
-        let Some(email) = settings.account_email.as_deref().filter(|_| input.only_changed) else {
-            return Ok(None);
-        };
-        // A shared journal does not know --only-changed yet, and run refuses it there.
-        let JournalPlace::File(path) = &settings.output.journal else { return Ok(None) };
-        let Some(mut journal) = Journal::open_if_there(path)? else { return Ok(None) };
-        let asked = journal.begin_comparing()?;
-        Ok(Some(Self { journal, desk: DeskId::new(settings.url.as_str(), email), asked }))
-    }
+/// What `--only-changed` compares with; `None`: nothing was asked for, or nothing is known. The account is not held: a
+/// process that works for it may change the answer.
+fn known(
+    input: &InputSettings,
+    settings: &CheckSettings,
+) -> Result<Option<(Box<dyn Archive>, DeskId)>, Error> {
+    let Some(email) = settings.account_email.as_deref().filter(|_| input.only_changed) else {
+        return Ok(None);
+    };
+    let journal: Option<Box<dyn Archive>> = match &settings.output.journal {
+        JournalPlace::File(path) => Journal::open_if_there(path)?.map(|journal| Box::new(journal) as _),
+        JournalPlace::Database(place) => Some(Box::new(Shared::open(place)?)),
+    };
+    Ok(journal.map(|journal| (journal, DeskId::new(settings.url.as_str(), email))))
 }
 
 impl Checked {

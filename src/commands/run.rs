@@ -13,15 +13,13 @@ use crate::config::Profile;
 use crate::error::{Error, said};
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
-use crate::journal::Journal;
 use crate::journal::archive::Archive;
-use crate::journal::runs::{DeskId, InputId, NewRun, Run};
-use crate::journal::unchanged::{Asked, Unchanged};
+use crate::journal::runs::{InputId, NewRun, Run};
+use crate::journal::unchanged::{Compared, Unchanged};
 use crate::mapping::Mapping;
 use crate::pipeline::Ended;
 use crate::settings::{InputSettings, JournalPlace, Known, SendSettings};
 use crate::shutdown::Shutdown;
-use crate::spooled;
 use crate::text::{rows, thousands};
 use crate::voice::{self, say};
 
@@ -45,7 +43,9 @@ fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSetti
     let source = Source::find(&args.check.file)?;
     let shutdown = Shutdown::listen()?;
     let mut held = drive::hold(path, settings, &shutdown)?;
-    let plan = Planner { input, settings, args, shutdown: &shutdown }.plan(&mut held, &source)?;
+    let folder = held.journal.spool_folder();
+    let planner = Planner { input, settings, args, shutdown: &shutdown };
+    let plan = planner.plan(&mut held.journal, &folder, &source)?;
     match plan {
         Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again(args)),
         Plan::NothingLeft(run) => {
@@ -109,7 +109,7 @@ pub(super) enum Plan {
 
 impl Plan {
     /// For a run that was just opened.
-    pub(super) fn begun(run: Box<Run>, too_many: Option<Error>) -> Self {
+    fn begun(run: Box<Run>, too_many: Option<Error>) -> Self {
         match too_many {
             Some(why) => Self::TooManyInvalid(run, why),
             None => Self::Send(run),
@@ -123,11 +123,6 @@ impl Plan {
             Self::TooManyInvalid(..) | Self::Declined => None,
         }
     }
-
-    /// Whether the run's copy of the input is gone, so that it has to be taken in again.
-    fn wants_its_input(&self, journal: &Journal) -> bool {
-        self.known_run().is_some_and(|run| spooled::wants_its_input(journal, run))
-    }
 }
 
 /// Decides it, by what was typed.
@@ -138,53 +133,55 @@ pub(super) struct Planner<'a> {
     pub(super) shutdown: &'a Shutdown,
 }
 
-/// Reads every row of a copy once; gives what was found, and which rows need not be sent.
-type ReadOnce<'a> = dyn FnMut(&Taken, Layout) -> Result<(Survey, Option<Unchanged>), Error> + 'a;
-
 /// A new input that was read once, and may begin.
-pub(super) struct Looked {
-    pub(super) input: InputId,
-    pub(super) layout: Layout,
-    pub(super) survey: Survey,
+struct Looked {
+    input: InputId,
+    layout: Layout,
+    survey: Survey,
     /// Rows that need not be sent.
-    pub(super) unchanged: Option<Unchanged>,
+    unchanged: Option<Unchanged>,
     /// More of its rows are invalid than `--max-failures` allows.
-    pub(super) too_many: Option<Error>,
+    too_many: Option<Error>,
 }
 
 impl Planner<'_> {
-    fn plan(&self, held: &mut Held, source: &Source) -> Result<Plan, Error> {
-        let journal = &mut held.journal;
+    /// A copy of the input is made in `folder`, whence the journal takes what it keeps of it.
+    pub(super) fn plan(
+        &self,
+        journal: &mut dyn Archive,
+        folder: &Path,
+        source: &Source,
+    ) -> Result<Plan, Error> {
         // A file that may be known is hashed before it is copied: a resume should not copy ten million rows.
         if let Source::File { bytes, .. } = source
             && journal.knows_input_of(*bytes)?
         {
             let (sha256, _) = self.interruptible(spool::digest(&mut source.open(self.shutdown)?))?;
             match self.known(journal, &sha256)? {
-                Some(plan) if !plan.wants_its_input(journal) => return Ok(plan),
+                Some(plan) if lost(journal, &plan).is_none() => return Ok(plan),
                 _ => {}
             }
         }
-        let taken = self.interruptible(source.take(self.input, &journal.spool_folder(), self.shutdown));
+        let taken = self.interruptible(source.take(self.input, folder, self.shutdown));
         let taken = taken.map_err(|error| locate(error, source))?;
-        taken.sync()?;
+        // Looked up first: whatever comes after it was not seen by what is decided next.
+        let newest = journal.runs_of_input(&self.settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
         if let Some(plan) = self.known(journal, &taken.sha256)? {
-            // The bytes are those that the run was opened with, so its marks fit.
-            if let Some(run) = plan.known_run().filter(|run| spooled::wants_its_input(journal, run)) {
-                spooled::keep(&journal.spool_folder(), taken.file, &Run::spool_name(run.key.id))?;
+            if let Some(run) = lost(journal, &plan) {
+                journal.take_back(run, taken)?;
             }
             return Ok(plan);
         }
-        self.begin(journal, source, taken)
+        self.begin(journal, source, taken, newest)
     }
 
     /// A signal while reading shows as an error of the reader's; it is the signal that is told.
-    pub(super) fn interruptible<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    fn interruptible<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| self.shutdown.check().err().unwrap_or(error))
     }
 
     /// What the journal says of these bytes; `None`: they are to be run as new ones.
-    pub(super) fn known(&self, journal: &dyn Archive, sha256: &str) -> Result<Option<Plan>, Error> {
+    fn known(&self, journal: &dyn Archive, sha256: &str) -> Result<Option<Plan>, Error> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
         let resends = self.settings.terms.limits.resends;
         let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
@@ -234,16 +231,18 @@ impl Planner<'_> {
         differences
     }
 
-    /// Reads every row once, and opens a run for them.
-    fn begin(&self, journal: &mut Journal, source: &Source, mut taken: Taken) -> Result<Plan, Error> {
-        let looked =
-            self.look(source, &mut taken, &mut |taken, layout| self.survey(journal, taken, layout))?;
-        let Some(Looked { input, layout, survey, unchanged, too_many }) = looked else {
-            return Ok(Plan::Declined);
-        };
-        let desk: &DeskId = &self.settings.desk_id;
+    /// Reads every row once, and opens a run for them, unless there is a newer one of this input than `newest` by then.
+    fn begin(
+        &self,
+        journal: &mut dyn Archive,
+        source: &Source,
+        mut taken: Taken,
+        newest: Option<u64>,
+    ) -> Result<Plan, Error> {
+        let Some(looked) = self.look(journal, source, &mut taken)? else { return Ok(Plan::Declined) };
+        let Looked { input, layout, survey, unchanged, too_many } = looked;
         let new = NewRun {
-            desk,
+            desk: &self.settings.desk_id,
             input: &input,
             layout: &layout,
             mapping: &self.input.mapping,
@@ -251,18 +250,16 @@ impl Planner<'_> {
             unchanged: unchanged.as_ref(),
             now_ms: now_ms(),
         };
-        // The spool first: a run without its rows could not go on, rows without a run are swept up.
-        let folder = journal.spool_folder();
-        let run = Box::new(journal.open_run(&new, |name| spooled::keep(&folder, taken.file, name))?);
+        let run = Box::new(journal.begin_run(&new, taken, newest)?);
         Ok(Plan::begun(run, too_many))
     }
 
     /// Has every row read once, tells what was found, and asks whether to begin; `None`: a person said no.
-    pub(super) fn look(
+    fn look(
         &self,
+        journal: &mut dyn Archive,
         source: &Source,
         taken: &mut Taken,
-        read_once: &mut ReadOnce<'_>,
     ) -> Result<Option<Looked>, Error> {
         let layout = self
             .input
@@ -271,7 +268,8 @@ impl Planner<'_> {
         for detected in &taken.nature.detected {
             say(detected);
         }
-        let (survey, unchanged) = read_once(taken, layout).map_err(|error| locate(error, source))?;
+        let surveyed = self.survey(journal, taken, layout);
+        let (survey, unchanged) = surveyed.map_err(|error| locate(error, source))?;
         self.shutdown.check()?;
         for remark in remarks::of(&survey, &self.input.mapping) {
             remark.tell();
@@ -290,30 +288,28 @@ impl Planner<'_> {
         Ok(Some(Looked { input, layout, survey, unchanged, too_many }))
     }
 
-    /// Reads every row once, and notes the invalid ones and those that need not be sent.
+    /// Reads every row once, and compares them with what the journal knows, if that is asked for.
     fn survey(
         &self,
-        journal: &mut Journal,
+        journal: &mut dyn Archive,
         taken: &Taken,
         layout: Layout,
     ) -> Result<(Survey, Option<Unchanged>), Error> {
         let mut records = Records::open(taken.file.path(), &layout)?;
         let mapping = Mapping::resolve(&self.input.mapping, records.header())?;
-        journal.begin_first_pass()?;
-        let mut asked = self.input.only_changed.then(|| journal.begin_comparing()).transpose()?;
-        let survey = survey(&mut records, &mapping, self.input.strict, &mut |seen| {
-            self.shutdown.check()?;
-            if let Some(asked) = &mut asked {
-                journal.note_asked(asked, seen)?;
-            }
-            journal.note(seen)
-        })?;
-        let compare = |asked: Asked| {
-            let (desk, recent) = (&self.settings.desk_id, self.input.recent(now_ms()));
-            journal.unchanged(&asked, desk, survey.rows, recent, &|| self.shutdown.check())
-        };
-        let unchanged = asked.map(compare).transpose()?;
-        Ok((survey, unchanged))
+        let look = || self.shutdown.check();
+        let desk = &self.settings.desk_id;
+        let compared = Compared { desk, recent: self.input.recent(now_ms()), look: &look };
+        let compared = self.input.only_changed.then_some(&compared);
+        if compared.is_some() {
+            drive::unless_others(self.settings, self.shutdown, || journal.require_alone(desk))?;
+        }
+        journal.first_pass(compared, &mut |on_row| {
+            survey(&mut records, &mapping, self.input.strict, &mut |seen| {
+                look()?;
+                on_row(seen)
+            })
+        })
     }
 
     /// The run is opened all the same, so that its reports show the rows; the same command then goes on.
@@ -358,4 +354,9 @@ impl Planner<'_> {
         self.shutdown.check()?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
+}
+
+/// The run that is to go on, if its copy of the input is gone, so that it has to be taken in again.
+fn lost<'a>(journal: &dyn Archive, plan: &'a Plan) -> Option<&'a Run> {
+    plan.known_run().filter(|run| journal.wants_its_input(run))
 }

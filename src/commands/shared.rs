@@ -11,24 +11,23 @@ use crate::breaker::Breaker;
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, MARKED_PER_SLOT};
 use crate::commands::retold::Typed;
-use crate::commands::run::{Looked, Plan, Planner, again, nothing_left};
-use crate::commands::source::{Source, locate};
+use crate::commands::run::{Plan, Planner, again, nothing_left};
+use crate::commands::source::Source;
 use crate::commands::{ending, now_ms, pick_run};
 use crate::error::{EXIT_DONE, Error};
 use crate::folders;
-use crate::input::{Records, spool, survey};
 use crate::journal::archive::Archive as _;
 use crate::journal::invocations::{Beginning, End};
 use crate::journal::postgres::{Place, Shared, Terms, Worker};
-use crate::journal::runs::{NewRun, Run};
+use crate::journal::runs::Run;
 use crate::journal::writer::Writer;
 use crate::lanes::Lanes;
-use crate::mapping::Mapping;
 use crate::pace::Pace;
 use crate::pipeline::{Driven, Ended, Parts, Pipeline};
 use crate::report::{self, summary};
 use crate::settings::{InputSettings, SendSettings};
 use crate::shutdown::Shutdown;
+use crate::spooled;
 use crate::text::{duration, rows};
 use crate::until::Until;
 use crate::voice::say;
@@ -40,16 +39,17 @@ pub(super) fn run(
     input: &InputSettings,
     settings: &SendSettings,
 ) -> Result<(), Error> {
-    if input.only_changed {
-        return Err(not_known("--only-changed"));
-    }
     let source = Source::find(&args.check.file)?;
     let shutdown = Shutdown::listen()?;
     settings.terms.bounds.check(jiff::Timestamp::now())?;
     let mut journal = Shared::open(place)?;
     let planner = Planner { input, settings, args, shutdown: &shutdown };
     let again = again(args);
-    match plan(&planner, &mut journal, &source)? {
+    // Copies are needed until the rows are in the database.
+    let folder = settings.state_folder.join("staging");
+    folders::make(&folder)?;
+    spooled::sweep_copies(&folder)?;
+    match planner.plan(&mut journal, &folder, &source)? {
         Plan::Send(run) => drive(journal, &run, settings, &shutdown, &again),
         Plan::NothingLeft(run) => {
             let headline = nothing_left(&run);
@@ -65,45 +65,6 @@ pub(super) fn run(
             Ok(())
         }
     }
-}
-
-/// Decides what to do with an input; a new one is read here and staged there, with all of its rows.
-fn plan(planner: &Planner<'_>, journal: &mut Shared, source: &Source) -> Result<Plan, Error> {
-    if let Source::File { .. } = source {
-        let (sha256, _) = planner.interruptible(spool::digest(&mut source.open(planner.shutdown)?))?;
-        if let Some(plan) = planner.known(journal, &sha256)? {
-            return Ok(plan);
-        }
-    }
-    let settings = planner.settings;
-    let folder = settings.state_folder.join("staging");
-    folders::make(&folder)?;
-    crate::spooled::sweep_copies(&folder)?;
-    let taken = planner.interruptible(source.take(planner.input, &folder, planner.shutdown));
-    let mut taken = taken.map_err(|error| locate(error, source))?;
-    let newest = journal.runs_of_input(&settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
-    if let Some(plan) = planner.known(journal, &taken.sha256)? {
-        return Ok(plan);
-    }
-    let looked = planner.look(source, &mut taken, &mut |taken, layout| {
-        let mut records = Records::open(taken.file.path(), &layout)?;
-        let mapping = Mapping::resolve(&planner.input.mapping, records.header())?;
-        // What is invalid is found again when the rows are staged.
-        let survey = survey(&mut records, &mapping, planner.input.strict, &mut |_| planner.shutdown.check())?;
-        Ok((survey, None))
-    })?;
-    let Some(Looked { input, layout, survey, too_many, .. }) = looked else { return Ok(Plan::Declined) };
-    let new = NewRun {
-        desk: &settings.desk_id,
-        input: &input,
-        layout: &layout,
-        mapping: &planner.input.mapping,
-        survey: &survey,
-        unchanged: None,
-        now_ms: now_ms(),
-    };
-    let run = journal.open_run(&new, taken.file.path(), newest)?;
-    Ok(Plan::begun(Box::new(run), too_many))
 }
 
 /// `resume` on such a journal.
@@ -125,11 +86,6 @@ pub(super) fn retry(place: &Place, run: &Run, settings: &SendSettings) -> Result
     }
     let run = pick_run(&journal, Some(id), "", |_| true)?;
     drive(journal, &run, settings, &shutdown, &Typed::now().resuming(id))
-}
-
-/// A setting that a shared journal does not follow yet is refused, rather than taken for granted.
-fn not_known(flag: &str) -> Error {
-    Error::Usage(format!("a journal on PostgreSQL does not know {flag} yet; leave it out"))
 }
 
 /// Works on a run until nobody has anything left to send, then writes its reports.

@@ -11,12 +11,20 @@ use super::changed::{Changed, SettledOtherwise};
 use super::invocations::{End, Invocation};
 use super::minutes::Minute;
 use super::reader::Told;
-use super::runs::{DeskId, Run, RunKey};
+use super::runs::{DeskId, NewRun, Run, RunKey};
 use super::settle::{Resolved, Word};
 use super::state::State;
+use super::unchanged::{Asked, Compared, Unchanged};
 use crate::error::Error;
-use crate::input::{Header, Record};
+use crate::input::spool::Taken;
+use crate::input::{Header, Record, Seen, Survey};
 use crate::spooled::{self, Spooled};
+
+/// Told of each row of an input as it is read; its error ends the reading.
+pub type OnRow<'a> = dyn FnMut(Seen<'_>) -> Result<(), Error> + 'a;
+
+/// Reads all rows of an input, once.
+pub type ReadOnce<'a> = dyn FnMut(&mut OnRow<'_>) -> Result<Survey, Error> + 'a;
 
 /// A journal's runs and rows. What each method gives is said at the method of [`Journal`] of the same name.
 #[expect(missing_docs, reason = "each is one of the journal's own, and told there")]
@@ -27,6 +35,23 @@ pub trait Archive {
     fn runs(&self) -> Result<Vec<Run>, Error>;
     fn run(&self, id: u64) -> Result<Option<Run>, Error>;
     fn runs_of_input(&self, desk: &DeskId, sha256: &str) -> Result<Vec<Run>, Error>;
+    fn knows_input_of(&self, bytes: u64) -> Result<bool, Error>;
+    /// Refuses while others work for this account ([`Error::Overlap`]).
+    fn require_alone(&self, desk: &DeskId) -> Result<(), Error>;
+    /// Has a new input read for the first time, and keeps what [`Self::begin_run`] is going to need of it. Gives also
+    /// which rows need not be sent, where they are to be compared.
+    fn first_pass(
+        &mut self,
+        compared: Option<&Compared<'_>>,
+        read: &mut ReadOnce<'_>,
+    ) -> Result<(Survey, Option<Unchanged>), Error>;
+    /// Makes a run of the input that was read last, in one transaction. `newest` is the last run of this input that was
+    /// known when that was decided; [`Error::Overlap`] if somebody else has opened one since.
+    fn begin_run(&mut self, new: &NewRun<'_>, taken: Taken, newest: Option<u64>) -> Result<Run, Error>;
+    /// Whether the rows of a run are lost, and the same input taken in again would bring them back.
+    fn wants_its_input(&self, run: &Run) -> bool;
+    /// Takes an input in again, for the run that it was taken in for before.
+    fn take_back(&mut self, run: &Run, taken: Taken) -> Result<(), Error>;
     fn desk_changed_since(&self, run: &Run) -> Result<bool, Error>;
     fn older_unfinished(&self, run: &Run) -> Result<Option<u64>, Error>;
     fn last_success(&self, desk: &DeskId) -> Result<Option<i64>, Error>;
@@ -76,6 +101,53 @@ impl Archive for Journal {
 
     fn runs_of_input(&self, desk: &DeskId, sha256: &str) -> Result<Vec<Run>, Error> {
         self.runs_of_input(desk, sha256)
+    }
+
+    fn knows_input_of(&self, bytes: u64) -> Result<bool, Error> {
+        self.knows_input_of(bytes)
+    }
+
+    /// Whoever may send holds the account.
+    fn require_alone(&self, _desk: &DeskId) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn first_pass(
+        &mut self,
+        compared: Option<&Compared<'_>>,
+        read: &mut ReadOnce<'_>,
+    ) -> Result<(Survey, Option<Unchanged>), Error> {
+        self.begin_first_pass()?;
+        let mut asked = compared.map(|_| self.begin_comparing()).transpose()?;
+        let survey = read(&mut |seen| {
+            if let Some(asked) = &mut asked {
+                self.note_asked(asked, seen)?;
+            }
+            self.note(seen)
+        })?;
+        let compare = |(asked, compared): (Asked, &Compared<'_>)| {
+            self.unchanged(&asked, compared.desk, survey.rows, compared.recent, compared.look)
+        };
+        let unchanged = asked.zip(compared).map(compare).transpose()?;
+        Ok((survey, unchanged))
+    }
+
+    /// The spool first: a run without its rows could not go on, rows without a run are swept up. Whoever decides holds the
+    /// account, so that nobody else opens one.
+    fn begin_run(&mut self, new: &NewRun<'_>, taken: Taken, _newest: Option<u64>) -> Result<Run, Error> {
+        taken.sync()?;
+        let folder = self.spool_folder();
+        self.open_run(new, |name| spooled::keep(&folder, taken.file, name))
+    }
+
+    fn wants_its_input(&self, run: &Run) -> bool {
+        spooled::wants_its_input(self, run)
+    }
+
+    /// The bytes are those that the run was opened with, so its marks fit.
+    fn take_back(&mut self, run: &Run, taken: Taken) -> Result<(), Error> {
+        taken.sync()?;
+        spooled::keep(&self.spool_folder(), taken.file, &Run::spool_name(run.key.id))
     }
 
     fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {

@@ -28,15 +28,48 @@ pub struct Asked {
     bits: FieldBits,
 }
 
+/// What a new input is compared with.
+pub struct Compared<'a> {
+    /// Whose tickets they are.
+    pub desk: &'a DeskId,
+    /// Which values count.
+    pub recent: Recent,
+    /// Called now and then; its error ends the comparing.
+    pub look: &'a dyn Fn() -> Result<(), Error>,
+}
+
 /// The rows of a new input that need not be sent.
 #[derive(Debug)]
 pub struct Unchanged {
     /// A bit for each row.
     bits: Vec<u64>,
     count: u64,
+    permits: u64,
 }
 
 impl Unchanged {
+    /// As these words of bits say, in whatever order; those that are missing have none. `permits` is what
+    /// [`Self::permits`] gives.
+    pub(super) fn of(words: impl Iterator<Item = (u64, u64)>, permits: u64) -> Self {
+        let mut found = Self { bits: Vec::new(), count: 0, permits };
+        for (word, bits) in words {
+            let place = usize::try_from(word).unwrap_or(usize::MAX);
+            if found.bits.len() <= place {
+                found.bits.resize(place + 1, 0);
+            }
+            if let Some(word) = found.bits.get_mut(place) {
+                *word |= bits;
+            }
+            found.count += u64::from(bits.count_ones());
+        }
+        found
+    }
+
+    /// How many permits the desk's account had been given by then, where others may have been given more since.
+    pub(super) const fn permits(&self) -> u64 {
+        self.permits
+    }
+
     /// How many.
     #[must_use]
     pub const fn count(&self) -> u64 {
@@ -125,7 +158,7 @@ impl Journal {
             runs.iter().map(|run| (run.key.id, fields.of(&run.custom_fields))).collect();
         let own = fields.of(asked.bits.custom());
         let (words, _) = place(rows);
-        let found = Unchanged { bits: vec![0; words + 1], count: 0 };
+        let found = Unchanged { bits: vec![0; words + 1], count: 0, permits: 0 };
         let failed = self.explain("compare the input with");
         self.compare(found, &own, &numbers, (desk, recent, rows), look).map_err(&failed)?
     }

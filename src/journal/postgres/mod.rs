@@ -15,6 +15,7 @@
 //! | `worker` | the pipeline's batches: outcomes in, permits out |
 //! | `leases` | which units are ours, and the rows in them |
 //! | `stage` | opens a run with its rows |
+//! | `compare` | which rows of a new input need not be sent |
 //! | `shared`, `reading` | runs and rows for commands and reports |
 //! | [`setup`] | makes the schema, and judges the database |
 //!
@@ -22,9 +23,10 @@
 //! effect or did not; a worker gives its batch again under the next number, and the database refuses an older number
 //! from then on. Rows that were marked by a batch whose answer was lost are given back: nobody has seen their permits.
 //! **What must not be done.** No lock is held while the desk is asked. Nothing is kept in a session: no advisory locks,
-//! no LISTEN, no prepared statements.
+//! no LISTEN, no statement that is prepared for longer than its transaction.
 
 mod clock;
+mod compare;
 mod leases;
 pub mod place;
 mod reading;

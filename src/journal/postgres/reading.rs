@@ -6,28 +6,28 @@ use std::path::Path;
 use tokio_postgres::Row as DbRow;
 use tokio_postgres::types::Type;
 
+use super::compare::{self, MAY_HAVE_CHANGED};
 use super::session::{CALL_MAX, Failure, Value};
-use super::shared::{SELECT, Shared, json};
+use super::shared::{SELECT, Shared, json, others_at_work};
 use super::worker::{micros, odd};
 use super::{stage, to_i64};
 use crate::error::Error;
-use crate::input::{Header, Record};
-use crate::journal::archive::{Archive, KeptRows};
+use crate::input::spool::Taken;
+use crate::input::{Header, Record, Survey};
+use crate::journal::archive::{Archive, KeptRows, ReadOnce};
 use crate::journal::changed::{Changed, ChangedField, SettledOtherwise, names};
 use crate::journal::invocations::{End, Invocation};
 use crate::journal::minutes::{Latencies, Minute};
 use crate::journal::reader::Told;
-use crate::journal::runs::{DeskId, Run, RunKey};
+use crate::journal::runs::{DeskId, NewRun, Run, RunKey};
 use crate::journal::settle::{Resolved, Word};
 use crate::journal::state::{Reason, State};
 use crate::journal::twins::Twins;
+use crate::journal::unchanged::{Compared, Unchanged};
 use crate::ticket::TicketId;
 
 /// Rows fetched at a time.
 const PAGE: i64 = 1_024;
-
-/// As in `unchanged.rs`: rows without success that may have changed their ticket all the same.
-const MAY_HAVE_CHANGED: &str = "(attempts > (state <> 6)::integer OR reason IN ('resolved', 'overlapped'))";
 
 impl Archive for Shared {
     fn name(&self) -> String {
@@ -51,6 +51,48 @@ impl Archive for Shared {
             &format!("{SELECT} WHERE url = $1 AND email = $2 AND sha256 = $3 ORDER BY run.id"),
             &[(&desk.url, Type::TEXT), (&desk.account_email, Type::TEXT), (&sha256, Type::TEXT)],
         )
+    }
+
+    fn knows_input_of(&self, bytes: u64) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT FROM deskload.run WHERE bytes = $1)";
+        self.one(sql, &[(&to_i64(bytes), Type::INT8)])?.ok_or_else(odd)
+    }
+
+    /// Nobody holds an account here, so that others may be at work for it. Where they are, what they are going to send is
+    /// not known yet.
+    fn require_alone(&self, desk: &DeskId) -> Result<(), Error> {
+        let at_work = self.one(
+            "SELECT EXISTS (SELECT FROM deskload.account WHERE url = $1 AND email = $2
+                 AND EXISTS (SELECT FROM deskload.unit WHERE unit.account = account.id AND until > deskload.now_us())
+                 AND deskload.is_left(run, '{}'))",
+            &[(&desk.url, Type::TEXT), (&desk.account_email, Type::TEXT)],
+        )?;
+        if at_work.ok_or_else(odd)? { Err(others_at_work(desk)) } else { Ok(()) }
+    }
+
+    fn first_pass(
+        &mut self,
+        compared: Option<&Compared<'_>>,
+        read: &mut ReadOnce<'_>,
+    ) -> Result<(Survey, Option<Unchanged>), Error> {
+        // What is invalid is found again when the rows are staged.
+        let Some(compared) = compared else { return Ok((read(&mut |_| Ok(()))?, None)) };
+        let (survey, unchanged) = compare::first_pass(self.session.get_mut(), compared, read)?;
+        Ok((survey, Some(unchanged)))
+    }
+
+    fn begin_run(&mut self, new: &NewRun<'_>, taken: Taken, newest: Option<u64>) -> Result<Run, Error> {
+        let id = stage::open_run(self.session.get_mut(), new, taken.file.path(), newest)?;
+        self.run(id)?.ok_or_else(odd)
+    }
+
+    /// Rows are in the database.
+    fn wants_its_input(&self, _run: &Run) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, _run: &Run, _taken: Taken) -> Result<(), Error> {
+        Ok(())
     }
 
     fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {

@@ -1,14 +1,16 @@
 //! A connection to the database, one statement at a time.
 //!
 //! Every statement is sent with its types and leaves nothing prepared behind, and nothing is kept in the session, so
-//! that a pooler may give each of them another one. No statement is waited for longer than [`CALL_MAX`]: a way that
-//! swallows bytes is the same as one that is broken. What failed is told apart as far as the caller must know:
-//! whether another try may help.
+//! that a pooler may give each transaction another one. No statement is waited for longer than [`CALL_MAX`], unless it
+//! takes the longer the more rows there are: a way that swallows bytes is the same as one that is broken. What failed is
+//! told apart as far as the caller must know: whether another try may help.
 
 use std::fmt::Write as _;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row};
@@ -19,6 +21,15 @@ use crate::error::Error;
 
 /// How long to wait for the database's answer.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(10);
+
+/// The same, where it takes the longer the more rows there are.
+const LONG_MAX: Duration = Duration::from_mins(10);
+
+/// While such an answer is awaited: between two looks whether somebody wants to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Names of statements that other programs may have left behind in a pooler's connection.
+const NAMES_MAX: u32 = 1_000;
 
 /// A value and its type.
 pub(super) type Value<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -73,69 +84,169 @@ impl Session {
 
     /// The rows that a statement gives; it has been committed once they are here.
     pub(super) fn query(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Failure> {
-        let Self { runtime, place, tls, client } = self;
-        let answer = runtime.block_on(async {
-            let calling = async {
-                if client.as_ref().is_none_or(Client::is_closed) {
-                    *client = Some(connect(place, tls).await?);
-                }
-                match client {
-                    // To its very end, which comes after the commit.
-                    Some(client) => client.query_typed(sql, values).await,
-                    None => Ok(Vec::new()),
-                }
-            };
-            tokio::time::timeout(CALL_MAX, calling).await
-        });
-        let failure = match answer {
-            Ok(Ok(rows)) => return Ok(rows),
-            Ok(Err(error)) => read(place, &error),
-            Err(_) => Failure::Lost(late(place)),
-        };
-        if matches!(failure, Failure::Lost(_)) {
-            // An answer that comes after all belongs to nobody.
-            self.client = None;
-        }
-        Err(failure)
-    }
-
-    /// Several statements in one transaction, which `work` gives one after the other.
-    pub(super) fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut dyn FnMut(&str, &[Value<'_>]) -> Result<Vec<Row>, Error>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        // Whatever the server or the role takes for granted: what is looked up under a lock must be as it is then.
-        self.run("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-        let done = work(&mut |sql, values| self.query(sql, values).map_err(Failure::into_error));
-        // Whatever goes wrong, the connection is given up with the transaction.
-        match done.and_then(|done| self.run("COMMIT").map(|()| done)) {
-            Ok(done) => Ok(done),
-            Err(error) => {
-                self.client = None;
-                Err(error)
-            }
-        }
+        // To its very end, which comes after the commit.
+        self.call(CALL_MAX, async |client| client.query_typed(sql, values).await)
     }
 
     /// Statements without values, or several at once.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Error> {
-        let Self { runtime, place, tls, client } = self;
-        let done = runtime.block_on(async {
-            let calling = async {
-                if client.as_ref().is_none_or(Client::is_closed) {
-                    *client = Some(connect(place, tls).await?);
+        self.call(LONG_MAX, async |client| client.batch_execute(sql).await).map_err(Failure::into_error)
+    }
+
+    /// Several statements in one transaction. Whatever goes wrong, the connection is given up with it.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Each of them is to see what was committed before it, whatever the database's default is.
+        self.run("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        let Some(client) = self.client.take() else {
+            return Err(unreachable(&self.place, "the connection was closed"));
+        };
+        let transaction = Transaction { runtime: &self.runtime, place: &self.place, client };
+        let done = work(&transaction)?;
+        transaction.run("COMMIT")?;
+        self.client = Some(transaction.client);
+        Ok(done)
+    }
+
+    /// Has something asked, of a connection that is made if there is none.
+    fn call<T>(
+        &mut self,
+        longest: Duration,
+        ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        let (place, tls) = (&self.place, &self.tls);
+        let known = self.client.take().filter(|client| !client.is_closed());
+        let calling = async {
+            let client = match known {
+                Some(client) => client,
+                None => connect(place, tls).await?,
+            };
+            let answer = ask(&client).await;
+            Ok((client, answer))
+        };
+        // Given up with its connection: an answer that comes after all belongs to nobody.
+        let (client, answer) = wait(&self.runtime, place, longest, calling)?;
+        let answer = answer.map_err(|error| read(place, &error));
+        if !matches!(answer, Err(Failure::Lost(_))) {
+            self.client = Some(client);
+        }
+        answer
+    }
+}
+
+/// One transaction, on a connection that is never another one.
+pub(super) struct Transaction<'a> {
+    runtime: &'a Runtime,
+    place: &'a Place,
+    client: Client,
+}
+
+impl Transaction<'_> {
+    /// The rows that a statement gives.
+    pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+        self.wait(CALL_MAX, self.client.query_typed(sql, values))
+    }
+
+    /// The same, of one that takes the longer the more rows there are. `look` is called now and then, and its error ends
+    /// the waiting.
+    pub(super) fn query_long(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        look: &dyn Fn() -> Result<(), Error>,
+    ) -> Result<Vec<Row>, Error> {
+        let asking = async {
+            let mut asking = std::pin::pin!(self.client.query_typed(sql, values));
+            loop {
+                match tokio::time::timeout(LOOK_EVERY, &mut asking).await {
+                    Ok(answer) => return answer.map(Ok),
+                    Err(_) => {
+                        if let Err(error) = look() {
+                            return Ok(Err(error));
+                        }
+                    }
                 }
-                match client {
-                    Some(client) => client.batch_execute(sql).await,
-                    None => Ok(()),
+            }
+        };
+        self.wait(LONG_MAX, asking)?
+    }
+
+    /// Statements without values.
+    pub(super) fn run(&self, sql: &str) -> Result<(), Error> {
+        self.wait(LONG_MAX, self.client.batch_execute(sql))
+    }
+
+    /// Begins `COPY … FROM STDIN (FORMAT binary)`, with the columns' types.
+    ///
+    /// The client prepares it under a name, which is as long as this transaction's: it is closed when the rows have been
+    /// sent. Another program may have left a statement of that name in a pooler's connection; then the next name is taken.
+    pub(super) fn copy(&self, sql: &str, types: &[Type]) -> Result<Copy<'_>, Error> {
+        let mut names = 1..NAMES_MAX;
+        let beginning = async {
+            let statement = loop {
+                self.client.batch_execute("SAVEPOINT before").await?;
+                match self.client.prepare(sql).await {
+                    Err(error)
+                        if error.code() == Some(&SqlState::DUPLICATE_PSTATEMENT)
+                            && names.next().is_some() =>
+                    {
+                        self.client.batch_execute("ROLLBACK TO before").await?;
+                    }
+                    prepared => break prepared?,
                 }
             };
-            tokio::time::timeout(CALL_MAX, calling).await
-        });
-        match done {
-            Ok(done) => done.map_err(|error| read(place, &error).into_error()),
-            Err(_) => Err(late(place)),
-        }
+            self.client.copy_in(&statement).await
+        };
+        let sink = self.wait(CALL_MAX, beginning)?;
+        Ok(Copy { within: self, writer: Box::pin(BinaryCopyInWriter::new(sink, types)) })
+    }
+
+    fn wait<T>(
+        &self,
+        longest: Duration,
+        asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        wait(self.runtime, self.place, longest, asking).map_err(Failure::into_error)
+    }
+}
+
+/// Rows on their way into a table. Unless it is finished, none of them arrives.
+pub(super) struct Copy<'a> {
+    within: &'a Transaction<'a>,
+    writer: Pin<Box<BinaryCopyInWriter>>,
+}
+
+impl Copy<'_> {
+    /// One more row.
+    pub(super) fn write(&mut self, values: &[&(dyn ToSql + Sync)]) -> Result<(), Error> {
+        self.within.wait(CALL_MAX, self.writer.as_mut().write(values))
+    }
+
+    /// That was the last one.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.within.wait(LONG_MAX, self.writer.as_mut().finish()).map(drop)
+    }
+}
+
+/// The type that a column of JSON has on its way there, where it is its text behind the number of that form.
+pub(super) const JSON_ON_ITS_WAY: Type = Type::BYTEA;
+
+/// JSON on its way into such a column.
+pub(super) fn json_on_its_way(text: &str) -> Vec<u8> {
+    [&[1], text.as_bytes()].concat()
+}
+
+fn wait<T>(
+    runtime: &Runtime,
+    place: &Place,
+    longest: Duration,
+    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match runtime.block_on(async { tokio::time::timeout(longest, asking).await }) {
+        Ok(answer) => answer.map_err(|error| read(place, &error)),
+        Err(_) => Err(Failure::Lost(unreachable(place, "it did not answer in time"))),
     }
 }
 
@@ -154,10 +265,6 @@ async fn connect(place: &Place, tls: &Tls) -> Result<Client, tokio_postgres::Err
 
 fn unreachable(place: &Place, why: &str) -> Error {
     Error::Machine(format!("failed to reach the journal {place}: {why}; nothing more was sent"))
-}
-
-fn late(place: &Place) -> Error {
-    unreachable(place, "it did not answer in time")
 }
 
 fn read(place: &Place, error: &tokio_postgres::Error) -> Failure {

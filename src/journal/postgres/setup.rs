@@ -19,6 +19,7 @@ pub const VERSION: i32 = 1;
 const STEPS: [&str; VERSION as usize] = [concat!(
     include_str!("schema/tables.sql"),
     include_str!("schema/turns.sql"),
+    include_str!("schema/unchanged.sql"),
     include_str!("schema/batch.sql"),
     include_str!("schema/workers.sql"),
     include_str!("schema/words.sql"),

@@ -4,7 +4,6 @@
 //! is read for reports is in `reading`.
 
 use std::cell::RefCell;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row as DbRow;
@@ -16,14 +15,13 @@ use super::worker::{changed, odd};
 use super::{TERM, Terms, Worker, setup, stage, to_i64};
 use crate::error::Error;
 use crate::input::{Format, Header};
-use crate::journal::archive::Archive;
 use crate::journal::invocations::Beginning;
 use crate::journal::later::Place;
-use crate::journal::runs::{Counts, DeskId, InputId, NewRun, Run, RunKey};
+use crate::journal::runs::{Counts, DeskId, InputId, Run, RunKey};
 use crate::todo::Source;
 
 pub(super) const SELECT: &str = "SELECT run.id, url, email, sha256, bytes, path, layout, mapping, custom_fields, rows, applied, failed, \
-     invalid, in_doubt, skipped, attempts, throttled, started_ms, ended_ms, exit_code \
+     unchanged, invalid, in_doubt, skipped, attempts, throttled, started_ms, ended_ms, exit_code \
      FROM deskload.run JOIN deskload.account ON account.id = run.account";
 
 /// A journal that several machines share.
@@ -54,23 +52,13 @@ impl Shared {
         })
     }
 
-    /// Opens a run of the input at `spool`, which was surveyed; [`Error::Overlap`] if another machine has opened one
-    /// after `newest`, the last run of this input that was known when this was decided.
-    pub fn open_run(&mut self, new: &NewRun<'_>, spool: &Path, newest: Option<u64>) -> Result<Run, Error> {
-        let id = stage::open_run(self.session.get_mut(), new, spool, newest)?;
-        self.run(id)?.ok_or_else(odd)
-    }
-
     /// Makes a run the one that the account's workers work on; [`Error::Overlap`] while they work on another.
     pub fn activate(&mut self, run: &Run) -> Result<(), Error> {
         let rows = self.query("SELECT deskload.activate($1)", &[(&to_i64(run.key.id), Type::INT8)])?;
         if rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(odd)? {
             return Ok(());
         }
-        Err(Error::Overlap(format!(
-            "workers are at work on another run for the account {} at {}; nothing was sent; wait for it to end",
-            run.desk.account_email, run.desk.url
-        )))
+        Err(others_at_work(&run.desk))
     }
 
     /// The run that the account's workers work on, if something of it is left to send.
@@ -177,6 +165,13 @@ impl Shared {
     }
 }
 
+pub(super) fn others_at_work(desk: &DeskId) -> Error {
+    Error::Overlap(format!(
+        "workers are at work on another run for the account {} at {}; nothing was sent; wait for it to end",
+        desk.account_email, desk.url
+    ))
+}
+
 fn read(row: &DbRow) -> Option<Run> {
     let number = |name: &str| row.try_get::<_, i64>(name).ok().map(i64::unsigned_abs);
     let text = |name: &str| row.try_get::<_, String>(name).ok();
@@ -197,7 +192,7 @@ fn read(row: &DbRow) -> Option<Run> {
         layout: json(&text("layout")?)?,
         mapping: json(&text("mapping")?)?,
         custom_fields: json(&text("custom_fields")?)?,
-        unchanged: None,
+        unchanged: row.try_get::<_, Option<i64>>("unchanged").ok()?.map(i64::unsigned_abs),
         spool: None,
         cursor: 1,
         counts: Counts { pending: counts.rows.saturating_sub(settled), ..counts },

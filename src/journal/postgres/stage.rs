@@ -1,8 +1,7 @@
 //! Opens a run with its rows, in one transaction: no worker sees a part of an input.
 //!
-//! Rows go as arrays, some thousands a statement. COPY would be a little faster, and needs a statement that is prepared
-//! in a session, which a pooler does not keep. A row is kept as JSON, its line and its cells or its text, whatever
-//! format it came in; that is personal data, which the schema's functions remove as rows are settled.
+//! Rows go by COPY. A row is kept as JSON, its line and its cells or its text, whatever format it came in; that is personal
+//! data, which the schema's functions remove as rows are settled, and which one that is skipped as unchanged never has.
 
 use std::path::Path;
 
@@ -10,7 +9,8 @@ use csv::ByteRecord;
 use serde_json::{Value, json};
 use tokio_postgres::types::Type;
 
-use super::session::Session;
+use super::compare::require_still;
+use super::session::{JSON_ON_ITS_WAY, Session, Transaction, json_on_its_way};
 use super::worker::odd;
 use super::{UNITS, to_i64, unit_of};
 use crate::error::Error;
@@ -18,15 +18,8 @@ use crate::input::{Body, Format, Header, Kept, Record, Records};
 use crate::journal::fingerprint::{FieldBits, Fingerprint, digest};
 use crate::journal::runs::{DeskId, NewRun};
 use crate::journal::state::{Reason, State};
-use crate::mapping::{Complaint, Mapping};
+use crate::mapping::{Complaint, Mapping, Origin};
 use crate::ticket::Changes;
-
-/// Rows sent in one statement, and the text that ends one early.
-const CHUNK_ROWS: usize = 2_000;
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// Asks the database within the transaction.
-type Ask<'a> = dyn FnMut(&str, &[super::session::Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Error> + 'a;
 
 /// The number of a desk's account, which is made if it is new, with its units.
 pub(super) fn account(session: &mut Session, desk: &DeskId) -> Result<i64, Error> {
@@ -54,9 +47,10 @@ pub(super) fn open_run(
     newest: Option<u64>,
 ) -> Result<u64, Error> {
     let account = account(session, new.desk)?;
-    session.transaction(|ask| {
+    session.transaction(|tx| {
         // Two machines may have been given the same file at once.
-        let lock = ask("SELECT pg_try_advisory_xact_lock(7562541, $1::bigint::integer)", &[(&account, Type::INT8)])?;
+        let lock =
+            tx.query("SELECT pg_try_advisory_xact_lock(7562541, $1::bigint::integer)", &[(&account, Type::INT8)])?;
         if !lock.first().and_then(|row| row.try_get(0).ok()).unwrap_or(false) {
             return Err(Error::Overlap(
                 "another machine is taking in an input for this account; nothing was sent; give the same command \
@@ -65,7 +59,7 @@ pub(super) fn open_run(
             ));
         }
         // The other one may have done so already: a second run would send each of its updates once more.
-        let since = ask(
+        let since = tx.query(
             "SELECT id FROM deskload.run WHERE account = $1 AND sha256 = $2 AND id > $3 LIMIT 1",
             &[
                 (&account, Type::INT8),
@@ -80,23 +74,27 @@ pub(super) fn open_run(
             ));
         }
         let mut records = Records::open(spool, new.layout)?;
-        let run = insert_run(ask, account, new, records.header())?;
-        insert_rows(ask, run, new, &mut records)?;
+        let run = insert_run(tx, account, new, records.header())?;
+        copy_rows(tx, run, new, &mut records)?;
+        if let Some(unchanged) = new.unchanged {
+            require_still(tx, account, unchanged)?;
+        }
         Ok(run.cast_unsigned())
     })
 }
 
 fn insert_run(
-    ask: &mut Ask<'_>,
+    tx: &Transaction<'_>,
     account: i64,
     new: &NewRun<'_>,
     header: Option<&Header>,
 ) -> Result<i64, Error> {
     let text = |result: serde_json::Result<String>| result.map_err(|_| odd());
     let header = header.map(|header| cells(header.cells()).to_string());
-    let rows = ask(
+    let rows = tx.query(
         "INSERT INTO deskload.run (account, rows, sha256, bytes, path, layout, mapping, custom_fields, header, invalid,
-             started_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+             skipped, unchanged, started_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, 0), $11, $12) RETURNING id",
         &[
             (&account, Type::INT8),
             (&to_i64(new.survey.rows), Type::INT8),
@@ -108,107 +106,107 @@ fn insert_run(
             (&text(serde_json::to_string(&new.survey.custom_fields))?, Type::TEXT),
             (&header, Type::TEXT),
             (&to_i64(new.survey.invalid), Type::INT8),
+            (&new.unchanged.map(|unchanged| to_i64(unchanged.count())), Type::INT8),
             (&new.now_ms, Type::INT8),
         ],
     )?;
     rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(odd)
 }
 
-/// Rows on their way into the table, column by column.
-#[derive(Default)]
-struct Chunk {
-    numbers: Vec<i64>,
-    units: Vec<i16>,
-    states: Vec<i16>,
-    tickets: Vec<Option<i64>>,
-    asks: Vec<Option<String>>,
-    origin_runs: Vec<Option<i64>>,
-    origin_rows: Vec<Option<i64>>,
-    same: Vec<Option<Vec<u8>>>,
-    bodies: Vec<String>,
-    reasons: Vec<Option<&'static str>>,
-    messages: Vec<Option<String>>,
-    bytes: usize,
-}
+const COPY: &str =
+    "COPY deskload.rows (run, number, unit, state, ticket, asks, same, body, reason, message, origin_run,
+    origin_row) FROM STDIN (FORMAT binary)";
+const COLUMNS: [Type; 12] = [
+    Type::INT8,
+    Type::INT8,
+    Type::INT2,
+    Type::INT2,
+    Type::INT8,
+    JSON_ON_ITS_WAY,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::TEXT,
+    Type::TEXT,
+    Type::INT8,
+    Type::INT8,
+];
 
-fn insert_rows(ask: &mut Ask<'_>, run: i64, new: &NewRun<'_>, records: &mut Records) -> Result<(), Error> {
+fn copy_rows(tx: &Transaction<'_>, run: i64, new: &NewRun<'_>, records: &mut Records) -> Result<(), Error> {
     let mapping = Mapping::resolve(new.mapping, records.header())?;
     let bits = FieldBits::new(new.survey.custom_fields.clone());
-    let (mut chunk, mut record) = (Chunk::default(), Record::new());
+    let mut copy = tx.copy(COPY, &COLUMNS)?;
+    let mut record = Record::new();
     while records.next(&mut record)? {
-        chunk.add(&record, &mapping, &bits)?;
-        if chunk.numbers.len() >= CHUNK_ROWS || chunk.bytes >= CHUNK_BYTES {
-            chunk.insert(ask, run)?;
-            chunk = Chunk::default();
-        }
+        let is_unchanged = new.unchanged.is_some_and(|unchanged| unchanged.holds(record.number()));
+        let row = StagedRow::of(&record, &mapping, &bits, is_unchanged)?;
+        copy.write(&[
+            &run,
+            &to_i64(record.number()),
+            &row.unit,
+            &row.state,
+            &row.ticket,
+            &row.asks,
+            &row.same,
+            &row.body,
+            &row.reason,
+            &row.message,
+            &row.origin.map(|origin| to_i64(origin.run)),
+            &row.origin.map(|origin| to_i64(origin.row)),
+        ])?;
     }
-    chunk.insert(ask, run)
+    copy.finish()
 }
 
-impl Chunk {
-    fn add(&mut self, record: &Record, mapping: &Mapping, bits: &FieldBits) -> Result<(), Error> {
-        let body = body(record);
-        self.bytes += body.len();
-        self.numbers.push(to_i64(record.number()));
-        self.bodies.push(body);
-        match mapping.update(record) {
-            Ok(mapped) => {
-                let ticket = mapped.update.ticket();
-                let fingerprint = Fingerprint::of(mapped.update.changes(), bits).ok_or_else(odd)?;
-                self.units.push(unit_of(ticket).into());
-                self.states.push(state(State::Pending));
-                self.tickets.push(Some(ticket.as_i64()));
-                self.asks.push(Some(asks(mapped.update.changes())));
-                self.origin_runs.push(mapped.origin.map(|origin| to_i64(origin.run)));
-                self.origin_rows.push(mapped.origin.map(|origin| to_i64(origin.row)));
-                self.same.push(Some(fingerprint.same_update(ticket).short()));
-                self.reasons.push(None);
-                self.messages.push(None);
-                Ok(())
-            }
-            Err(Complaint::Input(error)) => Err(error),
-            Err(Complaint::Row(trouble)) => {
-                self.units.push(0);
-                self.states.push(state(State::Invalid));
-                self.tickets.push(None);
-                self.asks.push(None);
-                self.origin_runs.push(None);
-                self.origin_rows.push(None);
-                self.same.push(None);
-                self.reasons.push(Some(Reason::Invalid.as_str()));
-                self.messages.push(Some(crate::text::clean(&trouble.to_string())));
-                Ok(())
-            }
-        }
-    }
+/// A row as it begins.
+struct StagedRow {
+    unit: i16,
+    state: i16,
+    ticket: Option<i64>,
+    asks: Option<Vec<u8>>,
+    origin: Option<Origin>,
+    same: Option<Vec<u8>>,
+    body: Option<String>,
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
 
-    fn insert(&self, ask: &mut Ask<'_>, run: i64) -> Result<(), Error> {
-        ask(
-            "INSERT INTO deskload.rows
-                 (run, number, unit, state, ticket, asks, same, body, reason, message, origin_run, origin_row)
-             SELECT $1, a, b, c, d, e::jsonb, f, g, h, i, j, k
-                 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS one(a, b, c, d, e, f, g, h, i, j, k)",
-            &[
-                (&run, Type::INT8),
-                (&self.numbers, Type::INT8_ARRAY),
-                (&self.units, Type::INT2_ARRAY),
-                (&self.states, Type::INT2_ARRAY),
-                (&self.tickets, Type::INT8_ARRAY),
-                (&self.asks, Type::TEXT_ARRAY),
-                (&self.same, Type::BYTEA_ARRAY),
-                (&self.bodies, Type::TEXT_ARRAY),
-                (&self.reasons, Type::TEXT_ARRAY),
-                (&self.messages, Type::TEXT_ARRAY),
-                (&self.origin_runs, Type::INT8_ARRAY),
-                (&self.origin_rows, Type::INT8_ARRAY),
-            ],
-        )
-        .map(|_| ())
+impl StagedRow {
+    fn of(record: &Record, mapping: &Mapping, bits: &FieldBits, is_unchanged: bool) -> Result<Self, Error> {
+        let mapped = match mapping.update(record) {
+            Ok(mapped) => mapped,
+            Err(Complaint::Input(error)) => return Err(error),
+            Err(Complaint::Row(trouble)) => {
+                return Ok(Self {
+                    unit: 0,
+                    state: state(State::Invalid),
+                    ticket: None,
+                    asks: None,
+                    origin: None,
+                    same: None,
+                    body: Some(body(record)),
+                    reason: Some(Reason::Invalid.as_str()),
+                    message: Some(crate::text::clean(&trouble.to_string())),
+                });
+            }
+        };
+        let (ticket, changes) = (mapped.update.ticket(), mapped.update.changes());
+        let fingerprint = Fingerprint::of(changes, bits).ok_or_else(odd)?;
+        Ok(Self {
+            unit: unit_of(ticket).into(),
+            state: state(if is_unchanged { State::Skipped } else { State::Pending }),
+            ticket: Some(ticket.as_i64()),
+            asks: Some(json_on_its_way(&asks(changes))),
+            origin: mapped.origin,
+            same: Some(fingerprint.same_update(ticket).short()),
+            body: (!is_unchanged).then(|| body(record)),
+            reason: is_unchanged.then_some(Reason::Unchanged.as_str()),
+            message: None,
+        })
     }
 }
 
 /// The digests of what a row asks for, by field, as JSON. No desk tells the ids of custom fields apart by case.
-fn asks(changes: &Changes) -> String {
+pub(super) fn asks(changes: &Changes) -> String {
     let digests = changes.iter().map(|(field, value)| {
         let digest = digest(field, value).iter().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
         (field.to_string().to_ascii_lowercase(), Value::from(format!("{digest:012x}")))

@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use deskload::error::Error;
-use deskload::input::spool::Taken;
 use deskload::journal::archive::Archive;
 use deskload::journal::postgres::{Keeper, Place, Shared, Terms, Worker, setup};
-use deskload::journal::runs::{NewRun, Run};
+use deskload::journal::runs::Run;
 use deskload::shutdown::Shutdown;
 use deskload::todo::Source;
 
-use super::Engine;
+use super::{Engine, Input};
 use crate::support::postgres::{Held, Postgres};
 
 /// Starting a server takes a second or two, and a case some milliseconds.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
 static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// Nobody has been heard of for longer than a lease lasts.
+pub(super) const LEASES_END: &str = "UPDATE deskload.unit SET until = 1; UPDATE deskload.worker SET seen = 1";
 
 pub(in crate::journals) struct Database {
     journal: Shared,
@@ -53,9 +55,9 @@ impl Database {
 
     /// Opens a run of an input of which this was the newest run when it was looked for.
     pub(super) fn open_again(&mut self, text: &str, newest: Option<u64>) -> Result<Run, Error> {
-        super::take_in_by(self, text, |engine, taken, new| {
-            engine.journal.open_run(new, taken.file.path(), newest)
-        })
+        let input = Input::new(text);
+        let found = input.read(self, None);
+        input.open(self, &found, newest)
     }
 
     /// Opens the journal once more, as another machine does.
@@ -97,10 +99,6 @@ impl Engine for Database {
         &mut self.journal
     }
 
-    fn open_run(&mut self, taken: Taken, new: &NewRun<'_>) -> Run {
-        self.journal.open_run(new, taken.file.path(), None).unwrap()
-    }
-
     fn worker(&mut self, run: &Run) -> Worker {
         self.journal.activate(run).unwrap();
         let terms = Terms {
@@ -131,8 +129,7 @@ impl Engine for Database {
         let (keeper, _source) = self.at_work.take().unwrap();
         keeper.end();
         drop(killed);
-        // Its leases have run out.
-        self.ask("UPDATE deskload.unit SET until = 1; UPDATE deskload.worker SET seen = 1");
+        self.ask(LEASES_END);
         let before = self.journal.run(run.key.id).unwrap().unwrap().counts.in_doubt;
         let next = self.worker(run);
         let found = self.journal.run(run.key.id).unwrap().unwrap().counts.in_doubt - before;

@@ -1,10 +1,8 @@
 //! The journal in a file.
 
-use deskload::input::Seen;
-use deskload::input::spool::Taken;
 use deskload::journal::Journal;
 use deskload::journal::archive::Archive;
-use deskload::journal::runs::{NewRun, Run};
+use deskload::journal::runs::Run;
 use deskload::spooled;
 use tempfile::TempDir;
 
@@ -21,24 +19,12 @@ impl Engine for File {
     fn open() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("journal.sqlite3")).unwrap();
+        spooled::make_folder(&journal).unwrap();
         Some(Self { journal, _folder: folder })
     }
 
     fn archive(&mut self) -> &mut dyn Archive {
         &mut self.journal
-    }
-
-    fn begin_first_pass(&mut self) {
-        self.journal.begin_first_pass().unwrap();
-    }
-
-    fn note(&mut self, seen: Seen<'_>) {
-        self.journal.note(seen).unwrap();
-    }
-
-    fn open_run(&mut self, taken: Taken, new: &NewRun<'_>) -> Run {
-        let folder = spooled::make_folder(&self.journal).unwrap();
-        self.journal.open_run(new, |name| spooled::keep(&folder, taken.file, name)).unwrap()
     }
 
     fn worker(&mut self, _run: &Run) -> Journal {

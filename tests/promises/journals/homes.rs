@@ -14,6 +14,10 @@ pub(super) trait Home: Sized {
     fn bench(&self) -> &Bench;
     /// Whether the journal knows of a pause that the desk has asked for.
     fn knows_a_pause(&self) -> bool;
+    /// Sets columns of runs, as `column = value WHERE condition`.
+    fn update_runs(&self, set: &str);
+    /// Whoever was killed has not been heard of for so long that others may go on.
+    fn forget_the_dead(&self);
 }
 
 /// A file below the bench's own folder.
@@ -32,6 +36,14 @@ impl Home for Folder {
         let journal = rusqlite::Connection::open(self.0.journal()).unwrap();
         journal.query_row("SELECT count(*) FROM pause", [], |row| row.get::<_, i64>(0)).unwrap() == 1
     }
+
+    fn update_runs(&self, set: &str) {
+        let journal = rusqlite::Connection::open(self.0.journal()).unwrap();
+        journal.execute(&format!("UPDATE run SET {set}"), []).unwrap();
+    }
+
+    /// Its lock has died with it.
+    fn forget_the_dead(&self) {}
 }
 
 /// A database of the server that cases share.
@@ -55,6 +67,14 @@ impl Home for Hosted {
 
     fn knows_a_pause(&self) -> bool {
         self.server.ask_in(&self.name, "SELECT max(paused_until) > 0 FROM deskload.account") == "t"
+    }
+
+    fn update_runs(&self, set: &str) {
+        self.server.ask_in(&self.name, &format!("UPDATE deskload.run SET {set}"));
+    }
+
+    fn forget_the_dead(&self) {
+        self.server.ask_in(&self.name, super::database::LEASES_END);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A case sees a journal as the program does: [`Commits`] takes batches in and gives permits, [`Archive`] tells how rows
 //! stand. Where PostgreSQL is missing, its half says that it was not run.
 
+mod changed;
 mod database;
 mod file;
 mod homes;
@@ -16,16 +17,19 @@ mod words;
 
 use std::time::Duration;
 
+use deskload::error::Error;
 use deskload::input::spool::{self, Taken};
-use deskload::input::{Format, Layout, Records, Seen, survey};
-use deskload::journal::archive::Archive;
+use deskload::input::{Format, Layout, Records, Survey, survey};
+use deskload::journal::archive::{Archive, OnRow};
 use deskload::journal::fingerprint::{FieldBits, Fingerprint};
 use deskload::journal::runs::{Counts, DeskId, InputId, NewRun, Run};
 use deskload::journal::state::{Ending, Intent, Note, Permit, Reason, State};
 use deskload::journal::transitions::Batch;
+use deskload::journal::unchanged::{Compared, Unchanged};
 use deskload::journal::writer::Commits;
 use deskload::mapping::{Mapping, MappingSpec};
 use deskload::ticket::{Changes, TicketId};
+use tempfile::TempDir;
 
 /// A journal, whichever engine keeps it.
 pub(super) trait Engine: Sized {
@@ -36,13 +40,6 @@ pub(super) trait Engine: Sized {
     fn open() -> Option<Self>;
 
     fn archive(&mut self) -> &mut dyn Archive;
-
-    /// The first pass over an input begins, and sees a row.
-    fn begin_first_pass(&mut self) {}
-    fn note(&mut self, _seen: Seen<'_>) {}
-
-    /// Opens a run of an input after its first pass.
-    fn open_run(&mut self, taken: Taken, new: &NewRun<'_>) -> Run;
 
     /// Somebody who may send any row of the run.
     fn worker(&mut self, run: &Run) -> Self::Worker;
@@ -179,39 +176,69 @@ impl<E: Engine> At<E> {
 }
 
 /// Takes a CSV in as a run, the way `run` does.
-pub(super) fn take_in<E: Engine>(engine: &mut E, text: &str) -> Run {
-    take_in_by(engine, text, E::open_run)
+pub(super) fn take_in(engine: &mut impl Engine, text: &str) -> Run {
+    Input::new(text).begin(engine, None)
 }
 
-/// The same, with what opens the run.
-pub(super) fn take_in_by<E: Engine, R>(
-    engine: &mut E,
-    text: &str,
-    open_run: impl FnOnce(&mut E, Taken, &NewRun<'_>) -> R,
-) -> R {
-    let folder = tempfile::tempdir().unwrap();
-    let taken = spool::take(&mut text.as_bytes(), folder.path()).unwrap();
-    let layout = Layout { format: Format::Csv, delimiter: b',', bom: false };
-    let spec = MappingSpec::default();
-    let mut records = Records::open(taken.file.path(), &layout).unwrap();
-    let mapping = Mapping::resolve(&spec, records.header()).unwrap();
-    engine.begin_first_pass();
-    let mut note = |seen: Seen<'_>| {
-        engine.note(seen);
-        Ok(())
-    };
-    let survey = survey(&mut records, &mapping, false, &mut note).unwrap();
-    let input = InputId { sha256: taken.sha256.clone(), bytes: taken.bytes, path: None };
-    let new = NewRun {
-        desk: &desk(),
-        input: &input,
-        layout: &layout,
-        mapping: &spec,
-        survey: &survey,
-        unchanged: None,
-        now_ms: 0,
-    };
-    open_run(engine, taken, &new)
+/// A CSV that is about to be taken in.
+pub(super) struct Input {
+    taken: Taken,
+    layout: Layout,
+    mapping: MappingSpec,
+    _folder: TempDir,
+}
+
+impl Input {
+    pub(super) fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = spool::take(&mut text.as_bytes(), folder.path()).unwrap();
+        let layout = Layout { format: Format::Csv, delimiter: b',', bom: false };
+        Self { taken, layout, mapping: MappingSpec::default(), _folder: folder }
+    }
+
+    /// Reads it for the first time.
+    pub(super) fn read(
+        &self,
+        engine: &mut impl Engine,
+        compared: Option<&Compared<'_>>,
+    ) -> (Survey, Option<Unchanged>) {
+        let mut records = Records::open(self.taken.file.path(), &self.layout).unwrap();
+        let mapping = Mapping::resolve(&self.mapping, records.header()).unwrap();
+        let mut read = |on_row: &mut OnRow<'_>| survey(&mut records, &mapping, false, on_row);
+        engine.archive().first_pass(compared, &mut read).unwrap()
+    }
+
+    /// The last run of it so far.
+    fn newest(&self, engine: &mut impl Engine) -> Option<u64> {
+        let runs = engine.archive().runs_of_input(&desk(), &self.taken.sha256).unwrap();
+        runs.last().map(|run| run.key.id)
+    }
+
+    /// Makes a run of what was found; `newest`: the last run of it that was known by then.
+    pub(super) fn open(
+        self,
+        engine: &mut impl Engine,
+        (survey, unchanged): &(Survey, Option<Unchanged>),
+        newest: Option<u64>,
+    ) -> Result<Run, Error> {
+        let input = InputId { sha256: self.taken.sha256.clone(), bytes: self.taken.bytes, path: None };
+        let new = NewRun {
+            desk: &desk(),
+            input: &input,
+            layout: &self.layout,
+            mapping: &self.mapping,
+            survey,
+            unchanged: unchanged.as_ref(),
+            now_ms: 0,
+        };
+        engine.archive().begin_run(&new, self.taken, newest)
+    }
+
+    fn begin(self, engine: &mut impl Engine, compared: Option<&Compared<'_>>) -> Run {
+        let found = self.read(engine, compared);
+        let newest = self.newest(engine);
+        self.open(engine, &found, newest).unwrap()
+    }
 }
 
 /// So many rows, each of another ticket, each with a name of its own.

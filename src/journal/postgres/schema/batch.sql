@@ -181,6 +181,7 @@ BEGIN
 
     -- 3. Permits.
     IF jsonb_array_length(b->'wanted') > 0 OR (b->>'pause_us')::bigint > 0 OR v_tally.thr > 0 THEN
+        -- Not against those who only refer to the account: an input that is being taken in does so for long.
         SELECT run IS NOT DISTINCT FROM v_run, paused_until INTO v_active, v_paused
             FROM deskload.account WHERE id = v_account FOR NO KEY UPDATE;
         v_slow := deskload.slow_down(v_account, v_count > 0 AND v_tally.thr > 0, (b->>'pause_us')::bigint,
@@ -306,7 +307,8 @@ BEGIN
     END IF;
 
     v_counts := deskload.count_up(v_run, jsonb_build_object('1', v_tally.applied, '3', v_tally.failed,
-        '5', v_tally.in_doubt, '6', v_tally.skipped, 'attempts', v_given - v_tally.gone, 'throttled', v_tally.thr));
+        '5', v_tally.in_doubt, '6', v_tally.skipped, 'attempts', v_given - v_tally.gone, 'throttled', v_tally.thr,
+        'permits', v_given));
     IF jsonb_array_length(b->'outcomes') > 0 OR (b->'sample'->>'paused_ms')::bigint > 0
         OR (b->'sample'->>'away_ms')::bigint > 0 THEN
         PERFORM deskload.sample(v_run, v_tally.applied, v_tally.failed, v_tally.in_doubt, v_tally.thr,

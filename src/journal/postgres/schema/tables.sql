@@ -79,6 +79,8 @@ CREATE TABLE deskload.run (
     skipped       bigint NOT NULL DEFAULT 0 CHECK (skipped >= 0),
     attempts      bigint NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     throttled     bigint NOT NULL DEFAULT 0 CHECK (throttled >= 0),
+    unchanged     bigint,                    -- skipped as such when it began; NULL: begun without --only-changed
+    permits       bigint NOT NULL DEFAULT 0, -- given so far; never goes back
     started_ms    bigint NOT NULL,
     ended_ms      bigint,
     exit_code     integer
@@ -111,8 +113,10 @@ CREATE TABLE deskload.minute (
 );
 CREATE INDEX run_input ON deskload.run (sha256);
 
+-- Without a foreign key: a run's rows come in the transaction that makes it, and to look it up for each was half of the
+-- time that they take.
 CREATE TABLE deskload.rows (
-    run         bigint   NOT NULL REFERENCES deskload.run,
+    run         bigint   NOT NULL,
     number      bigint   NOT NULL,
     unit        smallint NOT NULL,           -- by the ticket, fixed when it was staged
     state       smallint NOT NULL,
@@ -194,7 +198,8 @@ CREATE FUNCTION deskload.count_up(v_run bigint, d jsonb) RETURNS jsonb LANGUAGE 
         in_doubt  = in_doubt  + coalesce((d->>'5')::bigint, 0),
         skipped   = skipped   + coalesce((d->>'6')::bigint, 0),
         attempts  = attempts  + coalesce((d->>'attempts')::bigint, 0),
-        throttled = throttled + coalesce((d->>'throttled')::bigint, 0)
+        throttled = throttled + coalesce((d->>'throttled')::bigint, 0),
+        permits   = permits   + coalesce((d->>'permits')::bigint, 0)
     WHERE id = v_run
     RETURNING jsonb_build_object('rows', rows, 'applied', applied, 'failed', failed, 'invalid', invalid,
         'in_doubt', in_doubt, 'skipped', skipped,

@@ -2,21 +2,23 @@
 
 -- Never overwrite newer data: what stands against sending a row whose like stood at a place, after all that came later
 -- for its ticket, in the order of the files. `why` is: superseded (all of its fields were set since), overlapped (some were)
--- or later (one that came later is not settled). NULL: nothing. The rows of one run can be left out.
+-- or later (one that came later is not settled). NULL: nothing. The rows of one run can be left out. A row that was
+-- unchanged asks for its values no less for having found them there.
 CREATE FUNCTION deskload.later(v_account bigint, v_run bigint, v_number bigint, v_except bigint, r deskload.rows)
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     WITH came AS (
         SELECT l.run, l.number, l.state, l.asks FROM deskload.run JOIN deskload.rows l ON l.run = run.id
             WHERE run.account = v_account AND run.id >= v_run AND run.id IS DISTINCT FROM v_except
-                AND l.ticket = r.ticket AND (l.run, l.number) > (v_run, v_number) AND l.state IN (0, 1, 5)
+                AND l.ticket = r.ticket AND (l.run, l.number) > (v_run, v_number)
+                AND (l.state IN (0, 1, 5) OR l.state = 6 AND l.reason = 'unchanged')
     ), place AS (
         SELECT 'later' AS why, run, number FROM (
-            SELECT run, number FROM came WHERE state <> 1 ORDER BY run, number LIMIT 1) AS open
+            SELECT run, number FROM came WHERE state IN (0, 5) ORDER BY run, number LIMIT 1) AS open
         UNION ALL
         SELECT CASE WHEN count(*) OVER () = (SELECT count(*) FROM jsonb_object_keys(r.asks))
                 THEN 'superseded' ELSE 'overlapped' END, run, number FROM (
             SELECT DISTINCT ON (field) field, run, number FROM came, jsonb_object_keys(asks) AS field
-                WHERE state = 1 AND r.asks ? field ORDER BY field, run DESC, number DESC) AS set
+                WHERE state IN (1, 6) AND r.asks ? field ORDER BY field, run DESC, number DESC) AS set
     )
     SELECT jsonb_build_object('why', why, 'run', run, 'row', number) FROM place
         ORDER BY why <> 'later', run DESC, number DESC LIMIT 1
@@ -51,7 +53,8 @@ BEGIN
         RETURN deskload.later(v_account, r.run, r.number, NULL, r);
     END IF;
     -- All others keep the order of their own file.
-    IF EXISTS (SELECT FROM deskload.run WHERE account = v_account AND id > r.run AND applied + in_doubt > 0) THEN
+    IF EXISTS (SELECT FROM deskload.run
+            WHERE account = v_account AND id > r.run AND applied + in_doubt + coalesce(unchanged, 0) > 0) THEN
         RETURN deskload.later(v_account, r.run, 9223372036854775807, NULL, r);
     END IF;
     RETURN NULL;
