@@ -92,7 +92,7 @@ fn read(
     };
     let (survey, unchanged) = match known(input, settings)? {
         None => (read(&mut |_| Ok(()))?, None),
-        Some((mut journal, desk)) => {
+        Some(Known { mut journal, desk }) => {
             let compared =
                 Compared { desk: &desk, recent: input.recent(now_ms()), look: &|| shutdown.check() };
             journal.first_pass(Some(&compared), &mut read)?
@@ -101,12 +101,14 @@ fn read(
     Ok(Checked { layout, survey, findings, unchanged: unchanged.as_ref().map(Unchanged::count) })
 }
 
-/// What `--only-changed` compares with; `None`: nothing was asked for, or nothing is known. The account is not held: a
-/// process that works for it may change the answer.
-fn known(
-    input: &InputSettings,
-    settings: &CheckSettings,
-) -> Result<Option<(Box<dyn Archive>, DeskId)>, Error> {
+/// What `--only-changed` compares with. The account is not held: a process that works for it may change the answer.
+struct Known {
+    journal: Box<dyn Archive>,
+    desk: DeskId,
+}
+
+/// `None`: nothing was asked for, or nothing is known.
+fn known(input: &InputSettings, settings: &CheckSettings) -> Result<Option<Known>, Error> {
     let Some(email) = settings.account_email.as_deref().filter(|_| input.only_changed) else {
         return Ok(None);
     };
@@ -114,7 +116,7 @@ fn known(
         JournalPlace::File(path) => Journal::open_if_there(path)?.map(|journal| Box::new(journal) as _),
         JournalPlace::Database(place) => Some(Box::new(Shared::open(place)?)),
     };
-    Ok(journal.map(|journal| (journal, DeskId::new(settings.url.as_str(), email))))
+    Ok(journal.map(|journal| Known { journal, desk: DeskId::new(settings.url.as_str(), email) }))
 }
 
 impl Checked {

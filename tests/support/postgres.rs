@@ -4,11 +4,11 @@
 //! that it was not run.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -162,10 +162,13 @@ impl Postgres {
 
     /// The same, in another of its databases.
     pub(crate) fn ask_in(&self, database: &str, sql: &str) -> String {
-        let socket = self.socket();
-        let args =
-            ["-h", &socket, "-U", "deskload", "-d", database, "-At", "-v", "ON_ERROR_STOP=1", "-c", sql];
-        let output = self.command("psql").args(args).output().unwrap();
+        self.ask_at(&["-h", &self.socket(), "-U", "deskload", "-d", database], sql)
+    }
+
+    /// The same, in the database `desk` by another way, or in another one: what `psql` is to be told about that.
+    pub(crate) fn ask_at(&self, way: &[&str], sql: &str) -> String {
+        let args = ["-At", "-v", "ON_ERROR_STOP=1", "-c", sql];
+        let output = self.command("psql").env("PGDATABASE", "desk").args(way).args(args).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -208,42 +211,43 @@ impl Postgres {
     }
 }
 
-/// Somebody's transaction, which keeps what it has locked until this is dropped; then it is rolled back.
-pub(crate) struct Held(Child);
-
-impl Postgres {
-    /// Begins a transaction with this statement.
-    pub(crate) fn hold(&self, database: &str, sql: &str) -> Held {
-        let mut command = self.command("psql");
-        command.args([
-            "-h",
-            &self.socket(),
-            "-U",
-            "deskload",
-            "-d",
-            database,
-            "-Atq",
-            "-v",
-            "ON_ERROR_STOP=1",
-        ]);
-        let mut held = Held(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
-        writeln!(held.0.stdin.as_mut().unwrap(), "BEGIN; {sql}; SELECT 'held';").unwrap();
-        let said = BufReader::new(held.0.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
-        assert!(said.into_iter().any(|line| line == "held"), "{sql}");
-        held
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.crash();
+    }
+}
+
+/// A session at work, which is over with its transaction when it is dropped.
+pub(crate) struct Psql {
+    program: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Postgres {
+    /// A session in one of its databases.
+    pub(crate) fn session_in(&self, database: &str) -> Psql {
+        let args = ["-h", &self.socket(), "-U", "deskload", "-d", database, "-AtX", "-v", "ON_ERROR_STOP=1"];
+        let mut command = self.command("psql");
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut program = command.spawn().unwrap();
+        let answers = BufReader::new(program.stdout.take().unwrap());
+        Psql { program, answers }
+    }
+}
+
+impl Psql {
+    /// Gives it a statement, and waits until it is done.
+    pub(crate) fn ask(&mut self, sql: &str) {
+        writeln!(self.program.stdin.as_mut().unwrap(), "{sql};\n\\echo done").unwrap();
+        let is_done = |line: io::Result<String>| line.unwrap() == "done";
+        assert!(self.answers.by_ref().lines().any(is_done), "{sql}");
+    }
+}
+
+impl Drop for Psql {
+    fn drop(&mut self) {
+        drop(self.program.stdin.take());
+        let _ = self.program.wait();
     }
 }
 

@@ -9,3 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON deskload.account, deskload.unit, deskload.run, d
     deskload.invocation, deskload.minute
     TO deskload_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON deskload.spent, deskload.spent_by_ticket, deskload.worker TO deskload_worker;
+-- For --only-changed. Everybody has this right, unless it was taken away.
+DO $$ BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO deskload_worker', current_database());
+END $$;

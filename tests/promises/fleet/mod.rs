@@ -11,11 +11,11 @@ mod ways;
 
 use std::collections::BTreeMap;
 
-use deskload::error::{EXIT_MACHINE, EXIT_TERMINATE, EXIT_USAGE};
+use deskload::error::{EXIT_MACHINE, EXIT_OVERLAP, EXIT_TERMINATE, EXIT_USAGE};
 use rustix::process::Signal;
 
-use crate::support::Bench;
 use crate::support::postgres::Postgres;
+use crate::support::{Bench, csv};
 
 /// A bench whose journal is a database's.
 pub(crate) struct Fleet {
@@ -171,11 +171,28 @@ fn a_second_pause_of_the_desk_is_kept_by_every_worker() {
 }
 
 #[test]
+fn rows_are_compared_once_those_who_work_for_the_account_have_ended() {
+    let Some(fleet) = Fleet::new(Bench::new().set("DESKLOAD_RATE", "5/s")) else { return };
+    fleet.bench.rows(1..=30);
+    let mut run = fleet.bench.start(&["run", "rows.csv", "--yes"]);
+    fleet.bench.await_requests(&mut run, 5);
+    fleet.bench.file("night.csv", csv((1..=30).chain([31])));
+    let night = ["run", "night.csv", "--yes", "--only-changed"];
+    fleet.bench.run(&night).code(EXIT_OVERLAP).says("workers are at work on another run");
+    assert_eq!(fleet.database.ask("SELECT count(*) FROM deskload.run"), "1", "nothing of it was staged");
+    let waited = fleet.bench.run(&[&night[..], &["--on-overlap", "wait"]].concat()).code(0);
+    waited.says("waiting").says("(30 unchanged)");
+    run.finish().code(0);
+    assert_eq!(fleet.bench.counts(2), [1, 0, 0, 0, 30, 0]);
+    assert_eq!(fleet.bench.desk().requests, 31);
+    let kept = fleet.database.ask("SELECT count(*) FROM deskload.rows WHERE state = 6 AND body IS NOT NULL");
+    assert_eq!(kept, "0", "what is skipped is not kept");
+}
+
+#[test]
 fn what_a_shared_journal_does_not_do_yet_is_refused_by_name() {
     let Some(fleet) = Fleet::new(Bench::new()) else { return };
     fleet.bench.rows(1..=3);
-    let refused = fleet.bench.run(&["run", "rows.csv", "--yes", "--only-changed"]).code(EXIT_USAGE);
-    refused.says("a journal on PostgreSQL does not know --only-changed");
     fleet.bench.run(&["runs", "prune", "--older-than", "1d"]).code(EXIT_USAGE).says("PostgreSQL");
     assert_eq!(fleet.bench.desk().requests, 0);
 }

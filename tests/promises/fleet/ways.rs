@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use deskload::error::{EXIT_DONE, EXIT_MACHINE};
+use deskload::error::{EXIT_DONE, EXIT_EARLY, EXIT_MACHINE};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::Fleet;
 use crate::support::postgres::Postgres;
-use crate::support::{Bench, must_run, tool, until};
+use crate::support::{Bench, csv, must_run, tool, until};
 
 /// `pgbouncer` before a server: each transaction gets another of its few connections.
 struct Pooler {
@@ -21,7 +21,7 @@ struct Pooler {
 
 impl Pooler {
     /// `None` where it is missing, which has been said.
-    fn before(database: &Postgres) -> Option<Self> {
+    fn before(database: &Postgres, connections: u8) -> Option<Self> {
         let program = tool("pgbouncer")?;
         let dir = tempfile::Builder::new().prefix("deskload-pool-").tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
@@ -29,7 +29,7 @@ impl Pooler {
         let settings = format!(
             "[databases]\ndesk = host={} dbname=desk\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {folder}\n\
              listen_port = 6432\nauth_type = trust\nauth_file = {folder}/users\npool_mode = transaction\n\
-             default_pool_size = 2\n",
+             default_pool_size = {connections}\n",
             database.socket()
         );
         fs::write(dir.path().join("settings"), settings).unwrap();
@@ -44,6 +44,14 @@ impl Pooler {
     fn url(&self) -> String {
         format!("postgres://deskload_worker@/desk?host={}&port=6432", self.dir.path().display())
     }
+
+    /// Asks the database in a connection of the pooler's, which keeps what that leaves behind.
+    fn ask(&self, database: &Postgres, sql: &str) -> String {
+        database.ask_at(
+            &["-h", &self.dir.path().display().to_string(), "-p", "6432", "-U", "deskload_worker"],
+            sql,
+        )
+    }
 }
 
 impl Drop for Pooler {
@@ -56,7 +64,7 @@ impl Drop for Pooler {
 #[test]
 fn a_pooler_that_gives_each_transaction_another_connection_is_no_trouble() {
     let Some(fleet) = Fleet::new(Bench::new().set("DESKLOAD_RATE", "200/s")) else { return };
-    let Some(pooler) = Pooler::before(&fleet.database) else { return };
+    let Some(pooler) = Pooler::before(&fleet.database, 2) else { return };
     let url = pooler.url();
     fleet.bench.rows((1..=800).map(|row| 1 + row % 300));
     let mut run = fleet.bench.start(&["run", "rows.csv", "--yes", "--journal", &url]);
@@ -70,6 +78,28 @@ fn a_pooler_that_gives_each_transaction_another_connection_is_no_trouble() {
     fleet.assert_kept();
     fleet.assert_adds_up();
     assert_eq!(fleet.in_state(1), 800);
+}
+
+#[test]
+fn rows_are_taken_in_through_a_pooler_whatever_another_program_has_left_in_its_connection() {
+    let Some(fleet) = Fleet::new(Bench::new()) else { return };
+    // With a connection that is never given up, all of these meet what is left in it.
+    let Some(pooler) = Pooler::before(&fleet.database, 1) else { return };
+    let ask = |sql: &str| pooler.ask(&fleet.database, sql);
+    for name in ["s0", "s1"] {
+        ask(&format!("PREPARE {name} AS SELECT 'of another program'"));
+    }
+    let url = pooler.url();
+    fleet.bench.rows(1..=50);
+    fleet.bench.run(&["run", "rows.csv", "--yes", "--limit", "40", "--journal", &url]).code(EXIT_EARLY);
+    fleet.bench.run(&["run", "rows.csv", "--yes", "--journal", &url]).code(EXIT_DONE);
+    fleet.bench.file("night.csv", csv((1..=50).chain([51])));
+    let night = ["run", "night.csv", "--yes", "--only-changed", "--journal", &url];
+    fleet.bench.run(&night).code(EXIT_DONE).says("(50 unchanged)");
+    let left = ask("SELECT string_agg(name, ',' ORDER BY name) FROM pg_prepared_statements");
+    assert_eq!(left, "s0,s1", "nothing of ours is left");
+    fleet.assert_adds_up();
+    assert_eq!((fleet.in_state(1), fleet.bench.desk().requests), (51, 51));
 }
 
 /// A certificate for this address, which vouches for itself.

@@ -1,12 +1,17 @@
 //! `--only-changed`: what a ticket was given last is not sent again, and whatever is not sure counts as changed.
 
-use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_GUARD};
+use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_EARLY, EXIT_GUARD, EXIT_OVERLAP};
+use deskload::input::Survey;
+use deskload::journal::state::Ending;
+use deskload::journal::transitions::Batch;
+use deskload::journal::unchanged::{Compared, Recent, Unchanged};
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::database::Database;
 use super::homes::{Folder, Home, Hosted, home};
-use super::on_both;
+use super::{At, Engine as _, Input, on_both, opened};
 use crate::support::{Bench, Output, closing_time, csv, one_at_a_time};
 
 on_both!(
@@ -302,6 +307,36 @@ fn check_and_the_guards_count_what_would_be_sent<H: Home>() {
     night("2", EXIT_GUARD).says("3 rows would be sent");
     night("3", EXIT_ATTENTION);
     assert_eq!(bench.counts(2), [3, 0, 1, 0, 10, 0]);
+}
+
+/// Compares an input with what run 1 has given.
+fn compare(at: &mut At<Database>, input: &Input) -> (Survey, Option<Unchanged>) {
+    let compared = Compared { desk: &super::desk(), recent: Recent::ANY, look: &|| Ok(()) };
+    let found = input.read(&mut at.engine, Some(&compared));
+    assert_eq!(found.1.as_ref().unwrap().count(), 2, "row 3 is not known yet");
+    found
+}
+
+#[test]
+fn what_was_compared_before_others_were_permitted_to_send_begins_no_run() {
+    let mut at = opened!(Database, &super::csv(3));
+    at.end(&[1, 2], &Ending::Applied);
+    let input = Input::new(&super::csv(3));
+    let found = compare(&mut at, &input);
+    // A permit that comes to nothing is one all the same: nobody can tell at the other end.
+    let given_back = at.grant(&[(3, 0)]);
+    at.commit(&Batch { given_back, ..Batch::default() });
+    let newest = Some(at.run.key.id);
+    let refused = input.open(&mut at.engine, &found, newest).unwrap_err();
+    assert_eq!(refused.exit_code(), EXIT_OVERLAP);
+    assert_eq!(at.engine.archive().runs().unwrap().len(), 1);
+    let input = Input::new(&super::csv(3));
+    let found = compare(&mut at, &input);
+    let run = input.open(&mut at.engine, &found, newest).unwrap();
+    assert_eq!((run.unchanged, run.counts.skipped, run.counts.pending), (Some(2), 2, 1));
+    let unchanged =
+        format!("SELECT count(*) FROM deskload.rows WHERE run = {} AND reason = 'unchanged'", run.key.id);
+    assert_eq!(at.engine.ask(&unchanged), "2");
 }
 
 #[test]

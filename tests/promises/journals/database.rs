@@ -12,7 +12,7 @@ use deskload::shutdown::Shutdown;
 use deskload::todo::Source;
 
 use super::{Engine, Input};
-use crate::support::postgres::{Held, Postgres};
+use crate::support::postgres::{Postgres, Psql};
 
 /// Starting a server takes a second or two, and a case some milliseconds.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -65,9 +65,12 @@ impl Database {
         Shared::open(&Place::parse(&self.server.url_of(&self.name)).unwrap())
     }
 
-    /// Somebody's transaction in it.
-    pub(super) fn hold(&self, sql: &str) -> Held {
-        self.server.hold(&self.name, sql)
+    /// Somebody's transaction in it, which keeps what it has locked until this is dropped.
+    pub(super) fn hold(&self, sql: &str) -> Psql {
+        let mut session = self.server.session_in(&self.name);
+        session.ask("BEGIN");
+        session.ask(sql);
+        session
     }
 
     /// Sets what whoever connects to it from now on finds set.
