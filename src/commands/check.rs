@@ -14,7 +14,7 @@ use crate::commands::forecast::{self, Forecast};
 use crate::commands::remarks::Remark;
 use crate::commands::source::{Source, locate};
 use crate::commands::{now_ms, print, remarks};
-use crate::config::Profile;
+use crate::config::Layered;
 use crate::desk::body::Common;
 use crate::error::{EXIT_DONE, Error};
 use crate::input::{Format, Layout, Records, Survey, survey};
@@ -37,9 +37,9 @@ const NO_ACCOUNT: &str = "(no account named)";
 const LOOK_EVERY_ROWS: u64 = 4_096;
 
 /// Runs it.
-pub fn run(args: &CheckArgs, profile: &Profile) -> Result<(), Error> {
-    let input = InputSettings::resolve(&args.input, &args.file, profile)?;
-    let settings = CheckSettings::resolve(&args.send, profile)?;
+pub fn run(args: &CheckArgs, layered: &Layered) -> Result<(), Error> {
+    let input = InputSettings::resolve(&args.input, &args.file, layered)?;
+    let settings = CheckSettings::resolve(&args.send, &layered.profile)?;
     super::speak(&settings.output)?;
     let source = Source::find(&args.file)?;
     let shutdown = Shutdown::listen()?;

@@ -85,8 +85,8 @@ fn obey(layered: &Layered) -> Result<(), Error> {
     let profile = &layered.profile;
     match &layered.cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Check(args) => check::run(args, profile),
-        Command::Run(args) => run::run(args, profile),
+        Command::Check(args) => check::run(args, layered),
+        Command::Run(args) => run::run(args, layered),
         Command::Resume(args) => resume::run(args, profile),
         Command::Retry(args) => retry::run(args, profile),
         Command::Resolve(args) => resolve::run(args),

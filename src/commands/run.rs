@@ -9,7 +9,7 @@ use crate::commands::forecast::Forecast;
 use crate::commands::retold::Typed;
 use crate::commands::source::{Source, locate};
 use crate::commands::{check, ending, now_ms, remarks, shared, watched};
-use crate::config::Profile;
+use crate::config::Layered;
 use crate::error::{Error, said};
 use crate::input::spool::{self, Taken};
 use crate::input::{Choice, Layout, Records, Survey, survey};
@@ -24,12 +24,12 @@ use crate::text::{rows, thousands};
 use crate::voice::{self, say};
 
 /// Runs it.
-pub fn run(args: &RunArgs, profile: &Profile) -> Result<(), Error> {
+pub fn run(args: &RunArgs, layered: &Layered) -> Result<(), Error> {
     if args.dry_run {
-        return check::run(&args.check, profile);
+        return check::run(&args.check, layered);
     }
-    let input = InputSettings::resolve(&args.check.input, &args.check.file, profile)?;
-    let settings = SendSettings::resolve(&args.check.send, Known(None), profile)?;
+    let input = InputSettings::resolve(&args.check.input, &args.check.file, layered)?;
+    let settings = SendSettings::resolve(&args.check.send, Known(None), &layered.profile)?;
     super::speak(&settings.output)?;
     let on_finish = settings.output.on_finish.as_deref();
     let done = match &settings.output.journal {

@@ -25,7 +25,7 @@ use crate::breaker::Limits;
 use crate::cli::{
     ColorChoice, InDoubtChoice, InputArgs, OutputArgs, OverlapChoice, PaceArgs, ProgressChoice, SendArgs,
 };
-use crate::config::Profile;
+use crate::config::{Layered, Origin, Profile};
 use crate::desk::proprofs::ProProfs;
 use crate::error::Error;
 use crate::input::layout::{named, typed};
@@ -48,7 +48,7 @@ pub struct InputSettings {
     pub delimiter: Option<u8>,
     /// How columns become fields.
     pub mapping: MappingSpec,
-    /// What `--sheet` says where the input is no spreadsheet.
+    /// What the profile or the environment says of a sheet, where the input is no spreadsheet.
     pub idle_sheet: Option<String>,
     /// Whether one invalid row spoils the input.
     pub strict: bool,
@@ -60,7 +60,7 @@ pub struct InputSettings {
 
 impl InputSettings {
     /// Reads what was typed for this file (`-`: standard input), and the profile's lookup tables.
-    pub fn resolve(args: &InputArgs, file: &Path, profile: &Profile) -> Result<Self, Error> {
+    pub fn resolve(args: &InputArgs, file: &Path, layered: &Layered) -> Result<Self, Error> {
         let mut mapping = MappingSpec { ignore_unknown: args.ignore_unknown, ..MappingSpec::default() };
         for typed in &args.map {
             mapping.add_map(typed).map_err(|why| Error::Usage(format!("--map {why}")))?;
@@ -74,15 +74,18 @@ impl InputSettings {
         for typed in &args.blank {
             mapping.add_blank(typed).map_err(|why| Error::Usage(format!("--blank {why}")))?;
         }
-        lookup::add(&profile.lookup, &mut mapping)?;
+        lookup::add(&layered.profile.lookup, &mut mapping)?;
         // What does not apply to an input does not make it another run: a profile may be for several kinds, and the
-        // failures of a spreadsheet are a CSV that goes through the same command.
+        // failures of a spreadsheet are a CSV that goes through the same profile.
         let mut idle_sheet = None;
         if is_sheet(args.format, file) {
             mapping.sheet.clone_from(&args.sheet);
         } else {
             mapping.encoding = args.encoding.clone().filter(|name| name != "UTF-8");
             idle_sheet.clone_from(&args.sheet);
+            if layered.setting("sheet").1 == Origin::Flag {
+                return Err(sheet_of_none(args, file));
+            }
         }
         Ok(Self {
             format: args.format,
@@ -126,7 +129,9 @@ impl InputSettings {
     pub fn layout(&self, spool: &Path, nature: &mut Nature, path: Option<&Path>) -> Result<Layout, Error> {
         if let Some(name) = &self.idle_sheet {
             let name = clean(name);
-            nature.detected.push(format!("no spreadsheet, so --sheet '{name}' means nothing here"));
+            nature.detected.push(format!(
+                "no spreadsheet, so the sheet '{name}' of the profile or the environment means nothing here"
+            ));
         }
         let mut layout = Layout::choose(self.format, self.delimiter, path, nature.first, nature.bom);
         if layout.format == Format::Csv && self.format.is_none() && nature.first == Some(b'{') {
@@ -149,6 +154,17 @@ impl InputSettings {
 fn is_sheet(typed: Option<Choice>, file: &Path) -> bool {
     let path = (file.as_os_str() != "-").then_some(file);
     named(typed, path) == Some(Choice::Xlsx)
+}
+
+/// A sheet was named for this very input, which has none.
+fn sheet_of_none(args: &InputArgs, file: &Path) -> Error {
+    let name = clean(args.sheet.as_deref().unwrap_or_default());
+    let file = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    let said = if args.format.is_some() { ", as --format says" } else { "" };
+    Error::Usage(format!(
+        "--sheet '{name}' is for a spreadsheet (.xlsx), and {file} is not read as one{said}; leave out --sheet, or say \
+         --format xlsx if it is one"
+    ))
 }
 
 /// How fast.

@@ -120,13 +120,40 @@ fn failures_of_a_spreadsheet_are_a_csv_that_is_an_input_again() {
     );
     // What was not corrected is as invalid as before.
     bench.file("b.csv", &failures);
-    bench.run(&["run", "b.csv", ALL[0], ALL[1], "--sheet", "Tickets"]).code(EXIT_ATTENTION);
+    let bench = bench.set("DESKLOAD_SHEET", "Tickets");
+    let said = bench.run(&["run", "b.csv", ALL[0], ALL[1]]).code(EXIT_ATTENTION);
+    said.says("the sheet 'Tickets' of the profile or the environment means nothing here");
     assert_eq!(bench.desk().applied, 5, "the row with a note, which is in its message now, and no other");
     let corrected = failures.replace("3003,#N/A", "3003,ST007-009").replace("urgent,", "high,");
     bench.file("c.csv", corrected);
     bench.run(&["run", "c.csv", ALL[0], ALL[1]]).code(EXIT_ATTENTION);
     assert_eq!(bench.desk().applied, 7);
     assert!(bench.judge().order(3003)[0].contains("ST007-009"));
+}
+
+#[test]
+fn a_sheet_that_is_typed_for_what_is_no_spreadsheet_is_refused() {
+    let bench = with_tickets(Bench::new());
+    bench.rows(1..=3);
+    for (words, what) in [
+        (&["run", "rows.csv"][..], "rows.csv is not read as one; leave out --sheet"),
+        (&["check", "rows.csv"], "rows.csv is not read as one; leave out --sheet"),
+        (
+            &["run", "a.xlsx", "--format", "csv"],
+            "a.xlsx is not read as one, as --format says; leave out --sheet",
+        ),
+        (&["run", "-"], "standard input is not read as one; leave out --sheet, or say --format xlsx"),
+    ] {
+        bench.run(&[words, &["--sheet", "Tickets"]].concat()).code(EXIT_USAGE).says(what);
+    }
+    assert_eq!(bench.desk().requests, 0);
+    // What is said for all inputs is not meant for this one.
+    bench.file("config.toml", "[profile.a]\nsheet = 'Tickets'\n");
+    let profile = ["run", "rows.csv", "--config", "config.toml", "--profile", "a"];
+    bench
+        .run(&profile)
+        .code(EXIT_DONE)
+        .says("the sheet 'Tickets' of the profile or the environment means nothing here");
 }
 
 #[test]
