@@ -5,7 +5,6 @@
 //! | [`tally`] | how many rows set which field to what |
 //! | `values` | the values of one field, each with its count |
 //! | [`tickets`] | how many tickets, and which have several rows |
-//! | [`shapes`] | ids that look unlike the others |
 //! | [`mod@pointer`] | the line of an invalid row, with a mark under the cell |
 //! | [`shown`] | all of it, for a person and for a program |
 //!
@@ -14,7 +13,6 @@
 //! finds is told, and a person decides.
 
 pub mod pointer;
-pub mod shapes;
 pub mod shown;
 pub mod tally;
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::shapes::{Kind, Shapes};
 use super::values::Values;
 use crate::ticket::{Field, Value};
 
@@ -32,22 +31,16 @@ pub struct Count {
 }
 
 /// The counts of one field.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FieldTally {
     /// Rows that set it.
     pub rows: u64,
     /// Rows whose values are not told apart.
     pub others: u64,
     values: Values,
-    /// Of ids alone, and only of those that are not told apart.
-    shapes: Option<Shapes>,
 }
 
 impl FieldTally {
-    fn new(kind: Option<Kind>) -> Self {
-        Self { rows: 0, others: 0, values: Values::default(), shapes: kind.map(Shapes::new) }
-    }
-
     fn add(&mut self, value: Value<'_>, line: u64) {
         let (Value::Text(text) | Value::Json(text)) = value;
         self.rows += 1;
@@ -55,9 +48,6 @@ impl FieldTally {
             return;
         }
         self.others += 1;
-        if let Some(shapes) = &mut self.shapes {
-            shapes.add(text, 1, line);
-        }
     }
 
     /// How many different values were told apart.
@@ -75,21 +65,13 @@ impl FieldTally {
         });
         all
     }
-
-    fn warnings(&mut self) -> Vec<String> {
-        let Some(shapes) = &mut self.shapes else { return Vec::new() };
-        for (value, count) in self.values.iter() {
-            shapes.add(value, count.rows, count.first_line);
-        }
-        shapes.warnings()
-    }
 }
 
 /// The counts of all fields.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     standard: [FieldTally; Field::STANDARD.len()],
-    custom: Vec<(String, u64, FieldTally)>,
+    custom: Vec<(String, FieldTally)>,
     by_id: Map<String, usize>,
     /// Where the custom field is that was last met.
     last_custom: usize,
@@ -97,28 +79,11 @@ pub struct Tally {
     pub left_out: u64,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        let kind = |field| match field {
-            Field::Staff => Some(Kind::Staff),
-            Field::Inbox => Some(Kind::Inbox),
-            _ => None,
-        };
-        Self {
-            standard: Field::STANDARD.map(|field| FieldTally::new(kind(field))),
-            custom: Vec::new(),
-            by_id: Map::default(),
-            last_custom: 0,
-            left_out: 0,
-        }
-    }
-}
-
 impl Tally {
     /// One more row, which begins on this line.
     pub fn add<'a>(&mut self, values: impl Iterator<Item = (Field<'a>, Value<'a>)>, line: u64) {
         values.for_each(|(field, value)| {
-            if let Some(tally) = self.of(field, line) {
+            if let Some(tally) = self.of(field) {
                 tally.add(value, line);
             } else {
                 self.left_out += 1;
@@ -126,27 +91,27 @@ impl Tally {
         });
     }
 
-    fn of(&mut self, field: Field<'_>, line: u64) -> Option<&mut FieldTally> {
+    fn of(&mut self, field: Field<'_>) -> Option<&mut FieldTally> {
         let Field::Custom(id) = field else {
             return self.standard.get_mut(field.standard_index()?);
         };
         // The rows of a CSV have them in one order.
         let next = if self.last_custom + 1 < self.custom.len() { self.last_custom + 1 } else { 0 };
         let index = match self.custom.get(next) {
-            Some((known, ..)) if known == id => next,
-            _ => self.place_of(id, line)?,
+            Some((known, _)) if known == id => next,
+            _ => self.place_of(id)?,
         };
         self.last_custom = index;
-        self.custom.get_mut(index).map(|(_, _, tally)| tally)
+        self.custom.get_mut(index).map(|(_, tally)| tally)
     }
 
     /// Where a custom field is, or will be from now on; `None`: there are too many.
-    fn place_of(&mut self, id: &str, line: u64) -> Option<usize> {
+    fn place_of(&mut self, id: &str) -> Option<usize> {
         match self.by_id.get(id) {
             Some(index) => Some(*index),
             None if self.custom.len() < CUSTOM_FIELDS_MAX => {
                 self.by_id.insert(id.to_owned(), self.custom.len());
-                self.custom.push((id.to_owned(), line, FieldTally::new(None)));
+                self.custom.push((id.to_owned(), FieldTally::default()));
                 Some(self.custom.len() - 1)
             }
             None => None,
@@ -156,18 +121,7 @@ impl Tally {
     /// Each field that is set by some row, with its name.
     pub fn fields(&self) -> impl Iterator<Item = (Field<'_>, &FieldTally)> {
         let standard = Field::STANDARD.into_iter().zip(&self.standard);
-        let custom = self.custom.iter().map(|(id, _, tally)| (Field::Custom(id), tally));
+        let custom = self.custom.iter().map(|(id, tally)| (Field::Custom(id), tally));
         standard.chain(custom).filter(|(_, tally)| tally.rows > 0)
-    }
-
-    /// Ids that look unlike the others, in words. To be asked once, at the end.
-    pub fn warnings(&mut self) -> Vec<String> {
-        let mut warnings: Vec<String> = self.standard.iter_mut().flat_map(FieldTally::warnings).collect();
-        let mut ids = Shapes::new(Kind::CustomField);
-        for (id, first_line, _) in &self.custom {
-            ids.add(id, 1, *first_line);
-        }
-        warnings.extend(ids.warnings());
-        warnings
     }
 }

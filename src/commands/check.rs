@@ -125,11 +125,9 @@ impl Checked {
     }
 
     /// What looks wrong, and stops nobody.
-    fn warnings(&mut self, input: &InputSettings, settings: &CheckSettings) -> Vec<Remark> {
+    fn warnings(&self, input: &InputSettings, settings: &CheckSettings) -> Vec<Remark> {
         let mapping = &input.mapping;
-        let odd = self.findings.tally.warnings().into_iter();
-        let mut warnings: Vec<Remark> = odd.map(|text| Remark::new("suspicious_ids", None, text)).collect();
-        warnings.extend(remarks::of(&self.survey, mapping));
+        let mut warnings = remarks::of(&self.survey, mapping);
         let mut warn = |kind, rows, text| warnings.push(Remark::new(kind, rows, text));
         let survey = &self.survey;
         let max_failures = settings.terms.limits.max_failures;

@@ -40,7 +40,10 @@ impl Remark {
 
 /// All of them.
 pub(super) fn of(survey: &Survey, mapping: &MappingSpec) -> Vec<Remark> {
-    let mut remarks = unresolved(survey, mapping);
+    let odd = survey.odd_ids.iter();
+    let mut remarks: Vec<Remark> =
+        odd.map(|odd| Remark::new("suspicious_ids", odd.rows, odd.text.clone())).collect();
+    remarks.extend(unresolved(survey, mapping));
     if mapping.blank.values().any(|blank| *blank == Blank::Clear) {
         let what = "blank cells clear fields by sending an empty text; nobody has documented that the desk takes it so";
         remarks.push(Remark::new("blank_clears", None, what.to_owned()));

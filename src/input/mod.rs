@@ -14,6 +14,7 @@
 //! | `jsonl` | JSONL records, and the members of one object |
 //! | `ahead` | records read on a thread of its own |
 //! | [`mod@survey`] | read everything before anything is sent |
+//! | `shapes` | ids that look unlike the others |
 //!
 //! Nothing here knows fields or tickets, save [`mod@survey`], which asks the mapping about each row. Memory does not
 //! grow with the input: a record over [`RECORD_BYTES_MAX`] ends the reading. Trouble that makes the whole
@@ -26,6 +27,7 @@ pub(crate) mod jsonl;
 mod kind;
 pub mod layout;
 pub mod records;
+mod shapes;
 #[cfg(feature = "xlsx")]
 mod sheet;
 pub(crate) mod spoiled;

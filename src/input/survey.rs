@@ -8,6 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::{fast, quality};
 
+use super::shapes::Ids;
 use super::{Mark, Records, Row, ahead};
 use crate::error::Error;
 use crate::mapping::{Asks, Complaint, Mapping, Miss, Room, Target, Trouble};
@@ -45,10 +46,21 @@ pub struct Survey {
     pub custom_fields: Vec<String>,
     /// Rows whose ticket and changes equal an earlier row's, looked for among the first million.
     pub identical: u64,
+    /// Ids that look unlike the others, or unlike any.
+    pub odd_ids: Vec<OddIds>,
     /// The texts that a lookup table does not resolve, in order of first appearance, at most [`UNRESOLVED_MAX`].
     pub unresolved: Vec<Unresolved>,
     /// In how many further places such a text stood, once that many were known.
     pub unresolved_more: u64,
+}
+
+/// Ids that are perhaps none, of one shape or of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddIds {
+    /// In how many rows, where that is counted.
+    pub rows: Option<u64>,
+    /// What is odd, with the first line.
+    pub text: String,
 }
 
 /// A text that a lookup table does not resolve.
@@ -116,6 +128,7 @@ fn read_all(
     let mut found = Survey::default();
     let mut misses = Misses::default();
     let mut fields = CustomFields::default();
+    let mut ids = Ids::default();
     // As much as there may be at once: what is not written to costs nothing, and growing leaves holes behind.
     let mut hashes = Vec::with_capacity(IDENTICAL_AMONG_ROWS);
     let state = quality::RandomState::default();
@@ -129,7 +142,8 @@ fn read_all(
             match mapping.asks(row, &mut room) {
                 Ok(asks) => {
                     on_row(Seen { row, result: Ok(&asks) })?;
-                    fields.learn(&asks, row.line())?;
+                    fields.learn(&asks, row.line(), &mut ids)?;
+                    ids.see(&asks, row.line());
                     if hashes.len() < IDENTICAL_AMONG_ROWS {
                         hashes.push(hash(&state, &asks));
                     }
@@ -149,6 +163,7 @@ fn read_all(
         Ok(())
     })?;
     found.custom_fields = fields.ids;
+    found.odd_ids = ids.odd();
     found.identical = repeated(hashes);
     Ok(found)
 }
@@ -161,7 +176,7 @@ struct CustomFields {
 }
 
 impl CustomFields {
-    fn learn(&mut self, asks: &Asks<'_>, line: u64) -> Result<(), Error> {
+    fn learn(&mut self, asks: &Asks<'_>, line: u64, ids: &mut Ids) -> Result<(), Error> {
         if asks.custom() == 0 {
             return Ok(());
         }
@@ -177,6 +192,7 @@ impl CustomFields {
             if self.ids.len() >= CUSTOM_FIELDS_MAX {
                 return Err(too_many_fields(line));
             }
+            ids.see_custom_field(id, line);
             self.known.insert(id.to_owned());
             self.ids.push(id.to_owned());
         }

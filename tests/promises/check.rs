@@ -190,6 +190,20 @@ fn a_wrong_owner_a_twin_and_a_formula_stand_out() {
 }
 
 #[test]
+fn a_run_warns_of_ids_that_a_spreadsheet_has_spoiled_too_and_once() {
+    let bench = Bench::new();
+    let rows = (1..=9).map(|id| format!("{id},ST007-00{id},IB238-436\n")).collect::<Vec<_>>().concat();
+    bench.file("rows.csv", format!("ticket_id,staff,inbox\n{rows}10,ST7-9,1.2E+07\n11,ST7-9,IB238-436\n"));
+    let staff = "staff \"ST7-9\" (2 rows of this shape, the first on line 11) does not look like the others, \"ST007-001\"";
+    let inbox = "inbox \"1.2E+07\" (1 row of this shape, the first on line 11) does not look like the others, \"IB238-436\"";
+    for run in [&["check"][..], &["run", "--dry-run"], &["run", "--limit", "3"]] {
+        let told = bench.run(&[run, &["rows.csv"]].concat()).stderr;
+        assert_eq!((told.matches(staff).count(), told.matches(inbox).count()), (1, 1), "{run:?}: {told}");
+    }
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE).never_says("does not look like");
+}
+
+#[test]
 fn invalid_rows_have_an_end_and_their_text_is_harmless() {
     let bench = nobody();
     let bad = "7,\u{1b}[31m\u{202e}x,urgent\n".repeat(14);
@@ -270,7 +284,9 @@ fn what_may_not_be_meant_is_told_to_a_program_as_data() {
     assert_eq!((&warnings[1]["rows"], &told["rate_is_guess"]), (&1.into(), &false.into()), "{told}");
     assert!(warnings[0]["text"].as_str().unwrap().contains("anna"), "{told}");
     let run = bench.run(&["run", "rows.csv", "--json"]).code(EXIT_DONE);
-    let [warning] = &of(&run.stdout, "warning")[..] else { panic!("{}", run.stdout) };
-    assert_eq!((&warning["kind"], &warning["rows"]), (&"identical_rows".into(), &1.into()), "{warning}");
+    let [ids, twins] = &of(&run.stdout, "warning")[..] else { panic!("{}", run.stdout) };
+    assert_eq!((&ids["kind"], &ids["rows"]), (&"suspicious_ids".into(), &1.into()), "{ids}");
+    assert_eq!(ids["text"], warnings[0]["text"], "as check says it");
+    assert_eq!((&twins["kind"], &twins["rows"]), (&"identical_rows".into(), &1.into()), "{twins}");
     assert_eq!(of(&run.stdout, "plan")[0]["rate_is_guess"], false);
 }
