@@ -34,7 +34,8 @@ pub(super) fn finish(
     }
     let run = reload(journal, run)?;
     let flags = retold::flags(journal, &run)?;
-    let going = Going { again, flags: &flags, waits_for: ended.waits_for };
+    let again = retold::going_on(again, &run, &flags);
+    let going = Going { again: &again, flags: &flags, waits_for: ended.waits_for };
     let end = ending(&run, ended);
     let exit_code = end.as_ref().map_or(EXIT_DONE, Error::exit_code);
     // Where an end is noted already, this invocation has sent nothing, and the time stays true; a person's word may

@@ -32,6 +32,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let flags = retold::flags(&*journal, &run)?;
     let mut again = format!("deskload resume {}{}", run.key.id, flags.resume);
     journal.each_invocation(run.key, &mut |invocation| again = invocation.again)?;
+    let again = retold::going_on(&again, &run, &flags);
     let going = Going { again: &again, flags: &flags, waits_for: None };
     let place = report_dir(args.report_dir.as_deref());
     let files = report::write(&place, &*journal, &run, args.report_format.format(), going)?;

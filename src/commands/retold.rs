@@ -115,6 +115,19 @@ fn told(flags: &[(String, String)]) -> String {
     flags.iter().flat_map(|(_, told)| [" ", told.as_str()]).collect()
 }
 
+/// The command that goes on with a run: the one that was typed, unless what it read comes once. The journal keeps it as it was
+/// typed all the same, for the flags of the commands that follow.
+pub(super) fn going_on(typed: &str, run: &Run, flags: &Flags) -> String {
+    if words(typed)
+        .iter()
+        .any(|word| matches!(word.as_str(), "-" | "/dev/stdin") || word.starts_with("/dev/fd/"))
+    {
+        format!("deskload resume {}{}", run.key.id, flags.resume)
+    } else {
+        typed.to_owned()
+    }
+}
+
 /// What goes with the commands about this run: what was typed now, and then what it was begun with.
 pub(super) fn flags(journal: &dyn Archive, run: &Run) -> Result<Flags, Error> {
     let mut begun = None;

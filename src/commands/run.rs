@@ -47,14 +47,14 @@ fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSetti
     let planner = Planner { input, settings, args, shutdown: &shutdown };
     let plan = planner.plan(&mut held.journal, &folder, &source)?;
     match plan {
-        Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again(args)),
+        Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &Typed::now().whole()),
         Plan::NothingLeft(run) => {
             let headline = nothing_left(&run);
-            end_without_sending(held, &run, None, settings, &headline, &again(args))
+            end_without_sending(held, &run, None, settings, &headline, &Typed::now().whole())
         }
         Plan::TooManyInvalid(run, why) => {
             let headline = format!("run {}: nothing was sent", run.key.id);
-            end_without_sending(held, &run, Some(why), settings, &headline, &again(args))
+            end_without_sending(held, &run, Some(why), settings, &headline, &Typed::now().whole())
         }
         Plan::Declined => {
             say("nothing was sent");
@@ -69,15 +69,6 @@ pub(super) fn nothing_left(run: &Run) -> String {
     let left = if ending::attention(run, false, None).is_some() { "send" } else { "do" };
     let id = run.key.id;
     format!("run {id} has worked through this input: nothing left to {left} (--again sends it once more)")
-}
-
-/// The command that goes on, for the last line: as it was typed.
-pub(super) fn again(args: &RunArgs) -> String {
-    let typed = Typed::now();
-    if args.check.file.as_os_str() != "-" {
-        return typed.whole();
-    }
-    format!("deskload resume{}", typed.flags_for("resume"))
 }
 
 /// Ends a run's invocation as [`drive::drive`] would, with the reports.

@@ -11,7 +11,7 @@ use crate::breaker::Breaker;
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, MARKED_PER_SLOT};
 use crate::commands::retold::Typed;
-use crate::commands::run::{Plan, Planner, again, nothing_left};
+use crate::commands::run::{Plan, Planner, nothing_left};
 use crate::commands::source::Source;
 use crate::commands::{ending, now_ms, pick_run};
 use crate::error::{EXIT_DONE, Error};
@@ -44,7 +44,7 @@ pub(super) fn run(
     settings.terms.bounds.check(jiff::Timestamp::now())?;
     let mut journal = Shared::open(place)?;
     let planner = Planner { input, settings, args, shutdown: &shutdown };
-    let again = again(args);
+    let again = Typed::now().whole();
     // Copies are needed until the rows are in the database.
     let folder = settings.state_folder.join("staging");
     folders::make(&folder)?;

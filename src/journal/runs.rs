@@ -254,6 +254,9 @@ impl Journal {
 
     /// Whether another run has changed the desk, or may have, since this one was worked on: a newer run, or an older
     /// one that was gone on with afterwards. What a person said to leave may have changed it, too.
+    ///
+    /// A word that is given now on a doubt of an older run is no such change: it says that the desk has what was sent then,
+    /// before this run, whose values came on top of it. The order is that of the requests, not of the words.
     pub fn desk_changed_since(&self, run: &Run) -> Result<bool, Error> {
         // A process that was killed has no end, and was at work after its begin.
         let sql = format!(

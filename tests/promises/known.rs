@@ -167,6 +167,30 @@ fn standard_input_can_be_resumed() {
 }
 
 #[test]
+fn the_failures_of_a_pipe_that_resume_has_finished_go_through_the_command_that_is_told() {
+    let bench = Bench::scripted([closing_time(2)]);
+    let args = one_at_a_time("-", &["--map", "ticket_id=Case No", "--map=subject=Text", "--ignore-unknown"]);
+    let rows = "Case No,Text,Seen\n1,a,x\n2,b,x\n#3,c,x\n4,d,x\n";
+    let resume = told(&bench.pipe(rows, &args).code(EXIT_EARLY).stderr, "to go on: ");
+    assert!(resume.starts_with("deskload resume 1 --concurrency 1"), "{resume}");
+    let again = told(&bench.run(&["report"]).code(EXIT_DONE).stderr, "to go on: ");
+    assert_eq!(again, resume);
+    let as_told = |command: &str| bench.shell(&command.replacen("deskload", "\"$DESKLOAD\"", 1), None);
+    let correct = told(&as_told(&resume).code(EXIT_ATTENTION).stderr, "failures.csv, then: ");
+    let failures = "deskload-reports/run-1/failures.csv";
+    bench.file(failures, bench.read(failures).replace("#3", "3"));
+    as_told(&correct).code(EXIT_DONE);
+    assert_eq!(bench.judge().order(3), [r#"{"subject":"c"}"#.into()]);
+    assert_eq!((bench.judge().applied, bench.judge().applied_twice), (4, 0));
+}
+
+/// What stands behind these words, to the end of the line.
+fn told(text: &str, before: &str) -> String {
+    let line = text.lines().find_map(|line| Some(line.split_once(before)?.1.to_owned()));
+    line.unwrap_or_else(|| panic!("nothing is told behind {before:?}: {text}"))
+}
+
+#[test]
 fn where_several_runs_fit_they_are_listed() {
     let bench = Bench::scripted([closing_time(2), closing_time(4)]);
     for (name, ticket) in [("one.csv", 10), ("two.csv", 20)] {
@@ -204,6 +228,21 @@ fn an_older_run_that_goes_on_later_has_changed_the_desk() {
     bench.run(&["run", "b.csv"]).code(EXIT_DONE).never_says("nothing left");
     assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0]);
     bench.run(&["run", "b.csv"]).code(EXIT_DONE).says("nothing left to do");
+}
+
+#[test]
+fn a_word_on_an_older_run_s_doubt_tells_of_what_was_there_before_the_newer_one() {
+    let bench = Bench::scripted([Fate::new(When::Request(1), Reply::status(500)).applied()]);
+    bench.file("b.csv", "ticket_id,staff\n7,ST1\n");
+    bench.file("a.csv", "ticket_id,staff\n7,ST2\n");
+    bench.run(&["run", "b.csv"]).code(EXIT_ATTENTION);
+    bench.run(&["run", "a.csv"]).code(EXIT_DONE);
+    bench.run(&["resolve", "1", "--applied"]).code(EXIT_DONE);
+    bench.run(&["run", "a.csv"]).code(EXIT_DONE).says("nothing left to do");
+    assert_eq!(bench.judge().order(7), [r#"{"staff":"ST1"}"#.into(), r#"{"staff":"ST2"}"#.into()]);
+    // If the desk shows the older value all the same, the request arrived late, and a person says so.
+    bench.run(&["run", "a.csv", "--again"]).code(EXIT_DONE).never_says("nothing left");
+    assert_eq!(bench.counts(3), [1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
