@@ -61,6 +61,25 @@ pub enum Turn {
 }
 
 impl Row {
+    /// A row that the journal has no entry for, and nothing stands against; `bytes` is the size of its record.
+    #[must_use]
+    pub const fn new(number: u64, bytes: usize, update: TicketUpdate, fingerprint: Fingerprint) -> Self {
+        Self {
+            number,
+            update,
+            fingerprint,
+            attempts: 0,
+            has_entry: false,
+            resend: false,
+            bytes,
+            turn: Turn::Send,
+            refusals: 0,
+            doubts: 0,
+            refused_at: 0,
+            refusals_seen: 0,
+        }
+    }
+
     /// What the journal is asked for.
     #[must_use]
     pub fn intent(&self) -> Intent {
@@ -191,18 +210,11 @@ impl Todo {
             turn => turn,
         };
         Ok(Row {
-            number,
-            bytes,
-            update: mapped.update,
-            fingerprint,
             attempts: entry.map_or(0, |entry| entry.attempts),
             has_entry: entry.is_some(),
             resend,
             turn,
-            refusals: 0,
-            doubts: 0,
-            refused_at: 0,
-            refusals_seen: 0,
+            ..Row::new(number, bytes, mapped.update, fingerprint)
         })
     }
 }

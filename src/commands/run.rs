@@ -46,15 +46,16 @@ fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSetti
     let folder = held.journal.spool_folder();
     let planner = Planner { input, settings, args, shutdown: &shutdown };
     let plan = planner.plan(&mut held.journal, &folder, &source)?;
+    let again = Typed::now().whole();
     match plan {
-        Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &Typed::now().whole()),
+        Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again),
         Plan::NothingLeft(run) => {
             let headline = nothing_left(&run);
-            end_without_sending(held, &run, None, settings, &headline, &Typed::now().whole())
+            end_without_sending(held, &run, None, settings, &headline, &again)
         }
         Plan::TooManyInvalid(run, why) => {
             let headline = format!("run {}: nothing was sent", run.key.id);
-            end_without_sending(held, &run, Some(why), settings, &headline, &Typed::now().whole())
+            end_without_sending(held, &run, Some(why), settings, &headline, &again)
         }
         Plan::Declined => {
             say("nothing was sent");

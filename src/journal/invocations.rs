@@ -14,7 +14,7 @@ use crate::error::{EXIT_DONE, Error};
 pub struct Beginning<'a> {
     /// UNIX time in milliseconds.
     pub now_ms: i64,
-    /// The command that goes on with the run.
+    /// What was typed, or, where that would begin anew, the command that goes on with the run.
     pub again: &'a str,
     /// The pace, in words.
     pub pace: &'a str,
@@ -38,7 +38,7 @@ pub struct End<'a> {
 pub struct Invocation {
     /// From 1.
     pub number: u64,
-    /// The command that goes on with the run.
+    /// What was typed, or, where that would begin anew, the command that goes on with the run.
     pub again: String,
     /// The pace, in words.
     pub pace: String,

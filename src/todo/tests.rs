@@ -11,20 +11,7 @@ pub(crate) fn row(number: u64, ticket: u64) -> Row {
     let changes = Changes { staff: Some(format!("ST{number}")), ..Changes::default() };
     let fingerprint = Fingerprint::of(&changes, &FieldBits::default()).unwrap();
     let ticket = TicketId::parse(&ticket.to_string()).unwrap();
-    Row {
-        number,
-        update: TicketUpdate::new(ticket, changes).unwrap(),
-        fingerprint,
-        attempts: 0,
-        has_entry: false,
-        resend: false,
-        turn: Turn::Send,
-        bytes: 20,
-        refusals: 0,
-        doubts: 0,
-        refused_at: 0,
-        refusals_seen: 0,
-    }
+    Row::new(number, 20, TicketUpdate::new(ticket, changes).unwrap(), fingerprint)
 }
 
 fn todo(journal: &Journal, run: &Run) -> Todo {

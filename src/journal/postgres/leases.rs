@@ -25,7 +25,7 @@ use crate::input::{Header, Record};
 use crate::journal::fingerprint::{FieldBits, Fingerprint};
 use crate::journal::runs::Run;
 use crate::mapping::Mapping;
-use crate::todo::{InHand, Row, Source, Turn};
+use crate::todo::{InHand, Row, Source};
 
 /// Rows read at a time.
 const PAGE: i64 = 64;
@@ -320,23 +320,10 @@ impl Hand {
     }
 
     fn row(&self, record: &Record, attempts: u32, resend: bool) -> Result<Row, Error> {
-        let number = record.number();
         let mapped = self.mapping.update_again(record)?;
         let fingerprint = Fingerprint::of(mapped.update.changes(), &self.bits).ok_or_else(odd)?;
-        Ok(Row {
-            number,
-            bytes: record.bytes(),
-            update: mapped.update,
-            fingerprint,
-            attempts,
-            has_entry: true,
-            resend,
-            turn: Turn::Send,
-            refusals: 0,
-            doubts: 0,
-            refused_at: 0,
-            refusals_seen: 0,
-        })
+        let row = Row::new(record.number(), record.bytes(), mapped.update, fingerprint);
+        Ok(Row { attempts, has_entry: true, resend, ..row })
     }
 }
 
