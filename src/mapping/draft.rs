@@ -1,17 +1,14 @@
 //! An update in the making: one value after the other is put in, then it is an update or a complaint.
 //!
-//! CSV cells, JSON values and `--set` all pass here, so that a field has one set of rules. The complaints are
+//! CSV cells, JSON values ([`super::json`]) and `--set` all pass here, so that a field has one set of rules. The complaints are
 //! fragments without a place: who calls knows the line and the column.
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::lookup::{Blank, Rules};
 use super::{Origin, Target, short};
-use crate::input::jsonl::Key;
-use crate::input::spoiled;
 use crate::ticket::{Changes, CustomField, CustomValue, Field, Priority, TicketId, Value};
 
 /// So many custom fields of a row are compared with each other; more are sorted.
@@ -44,7 +41,7 @@ enum Name<'a> {
 
 /// A [`Value`] that is owned where it has to be.
 #[derive(Clone, Debug)]
-enum Text<'a> {
+pub(super) enum Text<'a> {
     Text(Cow<'a, str>),
     Json(Cow<'a, RawValue>),
 }
@@ -89,16 +86,6 @@ impl Set<'_> {
             },
         }
     }
-}
-
-/// One element of `custom_fields`; typed, so that a key that is missing, unknown or there twice is refused.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Element<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    value: &'a RawValue,
 }
 
 impl<'a> Draft<'a> {
@@ -195,7 +182,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn put_blank(&mut self, target: Cow<'a, Target>, rules: &Rules) -> Result<(), String> {
+    pub(super) fn put_blank(&mut self, target: Cow<'a, Target>, rules: &Rules) -> Result<(), String> {
         match (rules.blank(&target), &*target) {
             (Some(Blank::Error), target) => {
                 Err(format!("{target} is blank, which --blank {target}=error refuses; fill it in"))
@@ -221,69 +208,15 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Puts a JSON value in. `null` is a blank cell.
-    pub(super) fn put_json(
-        &mut self,
-        target: Cow<'a, Target>,
-        value: &'a RawValue,
-        rules: &'a Rules,
-    ) -> Result<(), String> {
-        let json = value.get();
-        if json == "null" {
-            return self.put_blank(target, rules);
-        }
-        if json.starts_with('"') {
-            let text = string(json)?;
-            return spoiled::complaint(&text).map_or_else(|| self.put_text(target, text, rules), Err);
-        }
-        if is_number(json) && rules.table(&target).is_some() {
-            return self.put_text(target, Cow::Borrowed(json), rules);
-        }
-        match &*target {
-            Target::Custom(_) => {
-                self.put_custom(target, Text::Json(Cow::Borrowed(value)));
-                Ok(())
-            }
-            Target::CustomFields => self.put_elements(Cow::Borrowed(json), rules),
-            Target::Ticket | Target::Standard(_) if is_number(json) => {
-                self.put_text(target, Cow::Borrowed(json), rules)
-            }
-            Target::Ticket => Err(format!("a ticket id is a number, not {}; write digits", kind(json))),
-            Target::Standard(_) => Err(format!("the value is {}; write text in quotes", kind(json))),
-        }
-    }
-
-    /// `custom_fields` as a whole. A blank value leaves that field alone, as a blank cell does.
-    fn put_elements(&mut self, json: Cow<'a, str>, rules: &'a Rules) -> Result<(), String> {
-        let json = match json {
-            Cow::Borrowed(json) => json,
-            Cow::Owned(json) => {
-                // Nothing can be borrowed from a text that ends here.
-                let mut draft = Draft::default();
-                draft.put_elements(Cow::Borrowed(&json), rules)?;
-                self.custom += draft.custom;
-                self.set.extend(draft.set.into_iter().map(Set::into_owned));
-                return Ok(());
-            }
-        };
-        let elements = elements(trim(json)).ok_or_else(|| {
-            "the value is not a JSON array of custom fields; \
-             write it like [{\"id\":\"CF007-07\",\"value\":\"Micro\"}]"
-                .to_owned()
-        })?;
-        for Element { id, value } in elements {
-            let id = id.trim();
-            if id.is_empty() || id.contains('\0') {
-                return Err("a custom field has no proper id; write the one that the desk lists".to_owned());
-            }
-            self.put_json(Cow::Owned(Target::Custom(id.to_owned())), value, rules)?;
-        }
-        Ok(())
+    /// Adds the fields of another, whose texts end here.
+    pub(super) fn take_over(&mut self, other: Draft<'_>) {
+        self.custom += other.custom;
+        self.set.extend(other.set.into_iter().map(Set::into_owned));
     }
 
     /// The target is a custom field.
     #[inline]
-    fn put_custom(&mut self, target: Cow<'a, Target>, value: Text<'a>) {
+    pub(super) fn put_custom(&mut self, target: Cow<'a, Target>, value: Text<'a>) {
         let id = match target {
             Cow::Borrowed(Target::Custom(id)) => Cow::Borrowed(id.as_str()),
             Cow::Owned(Target::Custom(id)) => Cow::Owned(id),
@@ -342,15 +275,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The elements of `custom_fields`. Each must be an object: a derived struct would take a list of its values, too.
-fn elements(json: &str) -> Option<Vec<Element<'_>>> {
-    let all: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    let objects = all.into_iter().map(RawValue::get);
-    objects.map(|json| serde_json::from_str(json).ok().filter(|_| json.starts_with('{'))).collect()
-}
-
 /// As [`str::trim`], but quick where there is nothing to be taken off, which is nearly always.
-fn trim(text: &str) -> &str {
+pub(super) fn trim(text: &str) -> &str {
     if is_trimmed(text) { text } else { text.trim() }
 }
 
@@ -376,27 +302,6 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
         Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
         Cow::Owned(text) if trim(&text).len() < text.len() => Cow::Owned(trim(&text).to_owned()),
         owned @ Cow::Owned(_) => owned,
-    }
-}
-
-/// A JSON string's text.
-pub(super) fn string(json: &str) -> Result<Cow<'_, str>, String> {
-    serde_json::from_str(json)
-        .map(|Key(text)| text)
-        .map_err(|_| "the text holds half of a Unicode pair (\\uD800 to \\uDFFF); write it whole".to_owned())
-}
-
-/// Whether JSON that is known to be valid is a number.
-fn is_number(json: &str) -> bool {
-    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-fn kind(json: &str) -> &'static str {
-    match json.bytes().next() {
-        Some(b'[') => "a list",
-        Some(b'{') => "an object",
-        Some(b't' | b'f') => "true or false",
-        _ => "something else",
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`lookup`] | tables from words to ids; what blank cells mean |
 //! | `columns` | what each name of an input means, and the complaint where it means nothing |
 //! | `draft` | one value after the other, then an update |
+//! | `json` | values of JSON, put into a draft |
 //!
 //! This reads no file and sends nothing. There are two grades of trouble: with a row, which becomes invalid and
 //! harms no other; and with the input, which cannot be used at all, because a column that means nothing would
@@ -14,6 +15,7 @@
 
 mod columns;
 mod draft;
+mod json;
 pub mod lookup;
 pub mod spec;
 pub mod target;
@@ -26,6 +28,7 @@ use std::fmt;
 use columns::{Names, Use};
 pub(crate) use columns::{OWN_ROW, OWN_RUN, is_own};
 use draft::{Draft, is_trimmed};
+use json::put_member;
 pub use lookup::{Blank, Lookup, Miss};
 use lookup::{NO_RULES, Rules};
 use memchr::memchr;
@@ -346,22 +349,6 @@ fn put_cell<'a>(
             Some(what) => Err(what),
             None => draft.put_text(Cow::Borrowed(target), Cow::Borrowed(text), rules),
         },
-    }
-}
-
-fn put_member<'a>(
-    draft: &mut Draft<'a>,
-    meaning: Use,
-    value: &'a RawValue,
-    rules: &'a Rules,
-) -> Result<(), String> {
-    let json = value.get();
-    let provenance = |json: &str| if json == "null" { String::new() } else { json.replace('"', "") };
-    match meaning {
-        Use::Ignored => Ok(()),
-        Use::Run => draft.put_run(&provenance(json)),
-        Use::Row => draft.put_row(&provenance(json)),
-        Use::Field(target) => draft.put_json(Cow::Owned(target), value, rules),
     }
 }
 
