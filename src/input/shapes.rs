@@ -95,15 +95,15 @@ impl Default for Ids {
 impl Ids {
     /// Takes in the ids of a row that begins on this line, but for those of custom fields.
     pub(super) fn see(&mut self, asks: &Asks<'_>, line: u64) {
-        for (field, value) in asks.iter() {
+        asks.iter().for_each(|(field, value)| {
             let shapes = match field {
                 Field::Staff => &mut self.staff,
                 Field::Inbox => &mut self.inbox,
-                _ => continue,
+                _ => return,
             };
             let (Value::Text(text) | Value::Json(text)) = value;
             shapes.add(text, line);
-        }
+        });
     }
 
     /// Takes in a custom field that was not met before.
@@ -222,17 +222,27 @@ fn shape_into(text: &str, shape: &mut String) {
     }));
 }
 
+/// What stands for a byte of ASCII in a shape; NUL, which no text holds, for any other.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        classes[byte as usize] = match byte {
+            b'0'..=b'9' => b'9',
+            b'A'..=b'Z' => b'A',
+            b'a'..=b'z' => b'a',
+            _ => byte,
+        };
+        byte += 1;
+    }
+    classes
+};
+
 /// Whether a short text of ASCII has this shape; of others it says no.
 fn is_of_shape(text: &str, shape: &str) -> bool {
-    let class = |byte: u8| match byte {
-        b'0'..=b'9' => b'9',
-        b'A'..=b'Z' => b'A',
-        b'a'..=b'z' => b'a',
-        _ => byte,
-    };
     text.len() == shape.len()
         && text.len() <= SHAPE_CHARS_MAX
-        && text.bytes().zip(shape.bytes()).all(|(byte, shape)| byte.is_ascii() && class(byte) == shape)
+        && text.bytes().zip(shape.bytes()).all(|(byte, shape)| CLASSES[usize::from(byte)] == shape)
 }
 
 #[cfg(test)]

@@ -105,7 +105,10 @@ fn the_page_tells_what_the_summary_tells_and_nothing_that_is_private() {
         page.contains("<td class=\"number\">3</td><td>the desk answered 500"),
         "the ticket in doubt: {page}"
     );
-    assert!(page.contains("<code>deskload resolve 1 --applied</code> (or --resend"), "{page}");
+    assert!(
+        page.contains("<code class=\"command\"><span>deskload resolve 1</span> <span>--applied</span></code> <span class=\"command\"><span>(or</span> <span>--resend"),
+        "{page}"
+    );
     assert!(!page.contains(TOKEN), "the token");
     assert!(!page.contains("private matter"), "what a row holds");
     let mode = fs::metadata(bench.path(PAGE)).unwrap().permissions().mode();
@@ -121,7 +124,7 @@ fn the_page_fetches_nothing_runs_nothing_and_takes_words_for_words() {
         let name = tag.trim_start_matches('/').split_whitespace().next().unwrap().to_lowercase();
         let is_known = "!doctype html head meta title style body main header p h1 h2 code br span table caption thead tbody \
                         tr th td ul li figure figcaption svg desc defs pattern path rect div dl dt dd time details \
-                        summary footer"
+                        summary footer wbr"
             .split_whitespace()
             .any(|known| known == name);
         assert!(is_known, "<{tag}>");
@@ -174,7 +177,17 @@ fn report_tells_the_same_next_steps_as_the_run_did() {
         let list = page.split("<ul class=\"steps\">").nth(1).unwrap().split("</ul>").next().unwrap();
         list.lines()
             .map(|line| {
-                line.replace("<li>", "").replace("</li>", "").replace("<code>", "").replace("</code>", "")
+                let tags = [
+                    "<li>",
+                    "</li>",
+                    "<code class=\"command\">",
+                    "</code>",
+                    "<span class=\"command\">",
+                    "<span>",
+                    "</span>",
+                    "<wbr>",
+                ];
+                tags.iter().fold(line.to_owned(), |line, tag| line.replace(tag, ""))
             })
             .filter(|line| !line.is_empty())
             .collect()

@@ -185,3 +185,12 @@ fn a_run_too_short_for_a_chart_is_told_in_a_sentence() {
                 The desk asked to wait for 3s of it.";
     assert!(page.contains(told), "{page}");
 }
+
+#[test]
+fn a_command_s_line_ends_before_a_flag_and_never_in_a_quoted_value() {
+    let command = r"deskload run 'a -b.csv' --map 'staff=it'\''s -- mine' --journal a-b.db -q";
+    let units = words::units(command);
+    let expected = ["deskload run 'a -b.csv'", r"--map 'staff=it'\''s -- mine'", "--journal a-b.db", "-q"];
+    assert_eq!(units, expected);
+    assert_eq!(units.join(" "), command, "what is copied is the command");
+}

@@ -21,6 +21,31 @@ impl fmt::Display for Count {
     }
 }
 
+/// A command about this run, as [`crate::report::next`] tells such.
+pub(super) fn command(name: &str, run: &Run, word: &str, flags: &str) -> String {
+    format!("deskload {name} {}{word}{flags}", run.key.id)
+}
+
+/// A command in parts between which a line may end: before each flag, which stays with its value.
+pub(super) fn units(command: &str) -> Vec<&str> {
+    let (mut units, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, char) in command.char_indices() {
+        match char {
+            _ if std::mem::take(&mut escaped) => {}
+            '\'' => quoted = !quoted,
+            '\\' if !quoted => escaped = true,
+            ' ' if !quoted && command[at..].starts_with(" -") => {
+                units.push(&command[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    units.push(&command[start..]);
+    units
+}
+
 /// How it went, in a sentence, and why it stands as it does.
 pub(super) struct Headline {
     /// In a word or three.
