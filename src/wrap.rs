@@ -32,7 +32,8 @@ pub(crate) fn cell(text: &str, width: usize) -> String {
     filled(text, 0, 0, parts, width)
 }
 
-/// JSON on one line, broken behind its members and between words, to be read.
+/// JSON on one line, broken behind its members and between words, to be read; where a member is wider than a line, behind its
+/// key, too.
 pub(crate) fn json(json: &str, width: usize) -> String {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
@@ -48,7 +49,15 @@ pub(crate) fn json(json: &str, width: usize) -> String {
         }
     }
     parts.push(&json[start..]);
-    filled(json, 0, HANG, parts.into_iter(), width)
+    let room = width.saturating_sub(HANG);
+    let parts = parts.into_iter().flat_map(|part| match part.find("\":") {
+        Some(key) if measure_text_width(part.trim_end()) > room => {
+            let (key, value) = part.split_at(key + 2);
+            [key, value]
+        }
+        _ => [part, ""],
+    });
+    filled(json, 0, HANG, parts, width)
 }
 
 /// Puts as many parts into each line as it holds.
@@ -135,5 +144,10 @@ mod tests {
         let broken = json(line, 20);
         assert_eq!(broken, "{\"a\":\"x, \\\"y\",\n  \"b\":[1,2],\"c\":\"one\n  two three four\"}");
         assert_eq!(json(line, 60), line);
+        let line = r#"{"account_email":"operations-night-shift@example.com","a":1}"#;
+        assert_eq!(
+            json(line, 40),
+            "{\"account_email\":\n  \"operations-night-shift@example.com\",\n  \"a\":1}"
+        );
     }
 }

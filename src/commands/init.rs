@@ -91,7 +91,7 @@ token_file = "{token_file}"
 # Columns of your files that have other names than the fields, columns to leave out, values for every row:
 # map = {{ ticket_id = "Case", staff = "Assignee" }}
 # ignore = ["Comment"]
-# set = {{ inbox = "12" }}
+# set = {{ inbox = "IB238-436" }}
 #
 # When to stop, where results go:
 # max_failures = "5%"

@@ -116,17 +116,17 @@ fn shown(runs: &[(Standing, Run)], width: Option<u16>) -> String {
 /// A run on a terminal that is too narrow for the table.
 fn paragraph(standing: Standing, run: &Run, several: bool, width: u16) -> String {
     let outcomes = run.counts.by_outcome().into_iter().filter(|(_, count)| *count > 0);
-    let outcomes: Vec<String> =
-        outcomes.map(|(state, count)| format!("{} {}", thousands(count), state.as_str())).collect();
+    let outcomes = outcomes.map(|(state, count)| format!("{} {}", thousands(count), state.as_str()));
+    let outcomes = outcomes.reduce(|all, one| format!("{all}, {one}"));
     let account = if several { format!(", {}", account(run)) } else { String::new() };
     let told = format!(
-        "run {}, {}\n  {}, {}{account}\n  {}: {}\n",
+        "run {}, {}\n  {}, {}{account}\n  {}{}\n",
         run.key.id,
         standing.word(),
         moment(run.started_ms),
         clean(name(run)),
         rows(run.counts.rows),
-        outcomes.join(", ")
+        outcomes.map_or_else(String::new, |outcomes| format!(": {outcomes}"))
     );
     wrapped(&told, width.into())
 }

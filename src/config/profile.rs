@@ -176,10 +176,11 @@ fn profiles<'a, 'i>(source: &Source, tables: &'a DeTable<'i>) -> Result<Option<&
 
 fn those_there(profiles: Option<&DeTable<'_>>) -> String {
     let names: Vec<&str> = profiles.into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
-    if names.is_empty() {
-        return "there is none".to_owned();
+    match names.as_slice() {
+        [] => "there is none".to_owned(),
+        [one] => format!("there is {}", clean_whole(one)),
+        names => format!("there are {}", clean_whole(&names.join(", "))),
     }
-    format!("there are {}", clean_whole(&names.join(", ")))
 }
 
 impl Profile {

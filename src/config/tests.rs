@@ -105,7 +105,7 @@ fn a_value_that_its_flag_would_refuse_is_refused_with_its_line() {
         ("profile = 1", "[profile.NAME]"),
         (
             "default_profile = 'b'\n[profile.a]",
-            "line 1: default_profile is b, which is no profile; there are a",
+            "line 1: default_profile is b, which is no profile; there is a",
         ),
         ("[profile.a]\n[[profile.a.reply]]\ntext = 'x'\nverdict = 'applied'", "line 4: verdict has to be"),
         ("[profile.a]\n[[profile.a.reply]]\ntext = ' '\nverdict = 'failed'", "line 3: a blank text"),
