@@ -160,7 +160,7 @@ impl Breaker {
     /// Decides. `probe`: the request left while the desk was away.
     pub fn decide(&mut self, verdict: Verdict, row: &mut Row, probe: bool, pace: &mut Pace) -> Decision {
         let (forbidden, redirected) = (self.forbidden_in_a_row, self.redirected_in_a_row);
-        if !matches!(verdict, Verdict::NotSent(_)) {
+        if !matches!(verdict, Verdict::NotSent { .. }) {
             (self.forbidden_in_a_row, self.redirected_in_a_row) = (0, 0);
         }
         match verdict {
@@ -174,8 +174,10 @@ impl Breaker {
             }
             Verdict::InDoubt { lost, note } => self.in_doubt(lost, note, row, probe, pace),
             Verdict::Throttled(wait, note) => self.throttled(wait, note, row, pace),
-            Verdict::NotSent(note) => {
-                self.step_back(probe, false, pace);
+            Verdict::NotSent { away, note } => {
+                if away {
+                    self.step_back(probe, false, pace);
+                }
                 Decision::Again(note)
             }
             Verdict::Credentials(note) => {
@@ -201,13 +203,19 @@ impl Breaker {
                 self.settle(Ending::Failed(note))
             }
             Verdict::Certificate(note) => {
-                let stop = Error::Usage(format!(
-                    "the desk's certificate is not valid: {}; check --url, or name the authority with --ca-file",
-                    note.message
-                ));
+                let stop = certificate_not_valid(&note);
                 Decision::Stop(note, stop)
             }
         }
+    }
+
+    /// No connection came about. The error: none ever will that may be used. `probe`: the desk was away before.
+    pub fn no_connection(&mut self, verdict: &Verdict, probe: bool, pace: &Pace) -> Result<(), Error> {
+        if let Verdict::Certificate(note) = verdict {
+            return Err(certificate_not_valid(note));
+        }
+        self.step_back(probe, false, pace);
+        Ok(())
     }
 
     /// Whether so many rows are bad that going on would do harm.
@@ -375,6 +383,13 @@ fn credentials_refused(note: &Note) -> Error {
     Error::Credentials(format!(
         "the desk refused the credentials ({}); no row was marked failed; check --account-email and the token, \
          then give the same command again",
+        note.message
+    ))
+}
+
+fn certificate_not_valid(note: &Note) -> Error {
+    Error::Usage(format!(
+        "the desk's certificate is not valid: {}; check --url, or name the authority with --ca-file",
         note.message
     ))
 }

@@ -1,7 +1,7 @@
 //! THE way of a row: todo → lane → permit → desk → verdict → outcome.
 //!
-//! [`Pipeline::run`] is the whole of it; its steps are in `outward` (rows to lanes, intents, permits, requests) and
-//! `back` (answers to outcomes, stops). One loop owns all state, so that nothing here needs a lock. At most one commit is
+//! [`Pipeline::run`] is the whole of it; its steps are in `outward` (rows to lanes, intents, permits, requests), `lines`
+//! (connections for them) and `back` (answers to outcomes, stops). One loop owns all state, so that nothing here needs a lock. At most one commit is
 //! under way, and what gathers meanwhile (outcomes, unused permits, rows that want to go) shares the next one; outcomes
 //! never wait for permits, so the two cannot block each other.
 //!
@@ -12,6 +12,7 @@
 //! the next start. A row counts once its outcome is committed.
 
 mod back;
+mod lines;
 mod outward;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -24,6 +25,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
+use crate::desk::pool::Pool;
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::journal::Journal;
@@ -39,6 +41,7 @@ use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::todo::{Row, Source};
 use crate::until::Until;
+use lines::Opened;
 
 /// A permit that waited so long for its turn is given back: the bound on what a crash puts in doubt should be
 /// spent on requests that are under way.
@@ -118,7 +121,7 @@ struct Granted {
 }
 
 /// A request that has come back.
-struct Landed {
+struct Landed<L> {
     /// In a box, so that a request under way is small enough for the allocator's quick path.
     row: Box<Row>,
     /// It left while the desk was away.
@@ -126,11 +129,11 @@ struct Landed {
     /// How often the token had been renewed when it left.
     renewals: u32,
     /// `None`: the task panicked, and its permit is gone with it.
-    answer: Option<Answer>,
+    answer: Option<Answer<L>>,
 }
 
 /// What is under way, and what gathers for the next commit.
-pub struct Pipeline<'a, D, J = Journal> {
+pub struct Pipeline<'a, D: Desk, J = Journal> {
     parts: Parts<'a, D, J>,
     /// Rows read and not yet admitted; the end of the rows has been seen.
     read: VecDeque<Row>,
@@ -147,11 +150,19 @@ pub struct Pipeline<'a, D, J = Journal> {
     permits: VecDeque<Granted>,
     /// Rows whose ticket rests until then; their number keeps apart those of one moment.
     parked: BTreeMap<(Instant, u64), Row>,
-    in_flight: FuturesUnordered<LocalBoxFuture<'a, Landed>>,
+    in_flight: FuturesUnordered<LocalBoxFuture<'a, Landed<D::Line>>>,
+    /// Connections that lie ready, and those that are being made.
+    pool: Pool<D::Line>,
+    opening: FuturesUnordered<LocalBoxFuture<'a, Opened<D::Line>>>,
+    /// How long the last one took, and when the next one may be begun.
+    opening_took: Duration,
+    opens_from: Instant,
     /// Rows marked as sending, or about to be, whose outcome is not committed.
     open: usize,
-    /// Outcomes in the batch before: as many are likely to land during the next commit.
-    landed_lately: usize,
+    /// Connections that have come back ready since the last commit was begun, and before that: as many are likely to do
+    /// so during the next one.
+    kept: usize,
+    kept_lately: usize,
     /// How often the token was renewed, and how many rows were applied by then.
     renewals: u32,
     applied_at_renewal: u64,
@@ -170,6 +181,7 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
     #[must_use]
     pub fn new(parts: Parts<'a, D, J>) -> Self {
         Self {
+            pool: Pool::new(parts.concurrency),
             parts,
             read: VecDeque::new(),
             read_all: false,
@@ -182,8 +194,12 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
             permits: VecDeque::new(),
             parked: BTreeMap::new(),
             in_flight: FuturesUnordered::new(),
+            opening: FuturesUnordered::new(),
+            opening_took: Duration::ZERO,
+            opens_from: Instant::now(),
             open: 0,
-            landed_lately: 0,
+            kept: 0,
+            kept_lately: 0,
             renewals: 0,
             applied_at_renewal: 0,
             renewing: None,
@@ -202,12 +218,14 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
         loop {
             self.look_at_the_clock();
             self.unpark();
+            self.sweep();
             self.admit(); //                                         rows  → lanes
             self.want(); //                                          lanes → intents
             if commit.is_none() && !self.broken && !self.batch.is_empty() {
                 commit = Some(self.begin_commit().wait().boxed_local());
             }
             self.send(); //                                          permits → desk
+            self.connect();
             self.parts.shutdown.under_way(self.in_flight.len());
             if self.is_over() && commit.is_none() {
                 break;
@@ -220,6 +238,7 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
                     self.stop(Error::Interrupted(signal));
                 }
                 Some(landed) = self.in_flight.next() => self.take_in(landed),
+                Some(opened) = self.opening.next() => self.opened(opened),
                 done = wait_for(&mut commit), if commit.is_some() => {
                     commit = None;
                     self.committed(done);
@@ -253,8 +272,8 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
             && (self.broken || self.batch.is_empty())
     }
 
-    /// When something may happen by itself: a cell, the end of a pause, a probe. At the latest in a second, so
-    /// that what is shown stays true.
+    /// When something may happen by itself: a cell, the end of a pause, a probe, a connection that is to be begun. At the
+    /// latest in a second, so that what is shown stays true.
     fn wake_at(&self, committing: bool) -> Instant {
         let tick = Instant::now() + Duration::from_secs(1);
         if self.ended.stopped.is_some() || self.renewing.is_some() {
@@ -266,6 +285,12 @@ impl<'a, D: Desk, J: Commits> Pipeline<'a, D, J> {
             return self.parts.breaker.probe_at().map_or(tick, |probe_at| probe_at.min(tick));
         }
         if self.in_flight.len() >= slots {
+            return tick;
+        }
+        if let Some(from) = self.connects_from() {
+            return from.min(tick);
+        }
+        if self.lines_ready() == 0 {
             return tick;
         }
         if let Some(first) = self.permits.front() {

@@ -99,7 +99,6 @@ fn desk(order: &Order<'_>) -> Result<ProProfs> {
         account_email: ACCOUNT_EMAIL.to_owned(),
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(5),
-        connections: order.concurrency,
         proxy: None,
         authorities: Vec::new(),
         rules: Rules::default(),

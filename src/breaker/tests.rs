@@ -62,7 +62,7 @@ fn unclear() -> Verdict {
 }
 
 fn not_sent() -> Verdict {
-    Verdict::NotSent(note(Reason::NotSent))
+    Verdict::NotSent { away: true, note: note(Reason::NotSent) }
 }
 
 fn throttled(seconds: impl Into<Option<u64>>) -> Verdict {

@@ -157,7 +157,8 @@ impl Planner<'_> {
         let taken = self.interruptible(source.take(self.input, folder, self.shutdown));
         let taken = taken.map_err(|error| locate(error, source))?;
         // Looked up first: whatever comes after it was not seen by what is decided next.
-        let newest = journal.runs_of_input(&self.settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
+        let newest =
+            journal.runs_of_input(&self.settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
         if let Some(plan) = self.known(journal, &taken.sha256)? {
             if let Some(run) = lost(journal, &plan) {
                 journal.take_back(run, taken)?;

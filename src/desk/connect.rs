@@ -29,7 +29,7 @@ use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls_platform_verifier::Verifier;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use url::Url;
 
 use super::verdict::Trouble;
@@ -123,8 +123,8 @@ impl Connector {
         Ok(Self { route, desk, timeout })
     }
 
-    /// Makes a connection, until then at the latest.
-    pub(super) async fn connect(&self, until: Instant) -> Result<Sender, Trouble> {
+    /// Makes a connection.
+    pub(super) async fn connect(&self) -> Result<Sender, Trouble> {
         let connecting = async {
             match &self.route {
                 Route::Plain(connector) => open(connector, &self.desk).await,
@@ -132,7 +132,7 @@ impl Connector {
                 Route::Proxied(connector) => open(&**connector, &self.desk).await,
             }
         };
-        match timeout_at(until.min(Instant::now() + self.timeout), connecting).await {
+        match timeout(self.timeout, connecting).await {
             Ok(Ok(sender)) => Ok(sender),
             Ok(Err(error)) => Err(match certificate_trouble(&*error) {
                 Some(why) => Trouble::Certificate(why),
@@ -170,8 +170,11 @@ where
     C::Error: Into<AnyError>,
 {
     let stream = connector.call(desk.clone()).await.map_err(Into::into)?;
-    let (sender, connection) = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await?;
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await?;
     tokio::spawn(connection);
+    // Until then it looks as one that is closed.
+    sender.ready().await?;
     Ok(sender)
 }
 

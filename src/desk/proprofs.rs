@@ -14,7 +14,7 @@ use url::Url;
 
 use super::body::{Common, render};
 use super::connect::{Connector, Proxy};
-use super::exchange::Client;
+use super::exchange::{Client, HttpLine};
 use super::verdict::{self, Rules, Trouble, Verdict};
 use super::{Answer, Desk};
 use crate::error::Error;
@@ -33,12 +33,10 @@ pub struct Connection {
     pub url: Url,
     /// The account.
     pub account_email: String,
-    /// How long a whole attempt may take.
+    /// How long an answer may take.
     pub timeout: Duration,
-    /// How long connecting may take; below `timeout`, so that the two can be told apart.
+    /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// Connections kept for reuse.
-    pub connections: usize,
     /// A proxy, only if asked for.
     pub proxy: Option<Proxy>,
     /// A certificate authority to trust besides the system's.
@@ -67,13 +65,13 @@ impl ProProfs {
     /// Makes ready; connects to nothing yet. `renew` is asked once if the desk refuses the token.
     pub fn new(connection: Connection, token: Token, renew: Option<Renew>) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Usage(format!("failed to set up the connection to the desk: {why}"));
-        let Connection { url, account_email, timeout, connect_timeout, connections, .. } = connection;
+        let Connection { url, account_email, timeout, connect_timeout, .. } = connection;
         let address: Uri =
             url.as_str().parse().map_err(|_| wrong("its address cannot be used; give --url"))?;
         let connector =
             Connector::new(address.clone(), connect_timeout, connection.proxy, connection.authorities)
                 .map_err(|error| wrong(&error.to_string()))?;
-        let client = Client::new(connector, &address, timeout, connections)
+        let client = Client::new(connector, &address, timeout)
             .ok_or_else(|| wrong("its address names no host; give --url"))?;
         Ok(Self {
             client,
@@ -93,7 +91,19 @@ impl ProProfs {
 }
 
 impl Desk for ProProfs {
-    async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
+    type Line = HttpLine;
+
+    async fn connect(&self) -> Result<HttpLine, Verdict> {
+        let began = Instant::now();
+        self.client.connect().await.map_err(|trouble| {
+            let token = self.token();
+            let verdict = verdict::no_connection(&trouble).tidied(|said| tidy(&token, said));
+            tracing::debug!(verdict = verdict.as_str(), latency = ?began.elapsed(), "connect");
+            verdict
+        })
+    }
+
+    async fn send(&self, permit: Permit, line: HttpLine, update: &TicketUpdate) -> Answer<HttpLine> {
         let token = self.token();
         let common = Common {
             account_email: &self.account_email,
@@ -103,15 +113,17 @@ impl Desk for ProProfs {
         let began = Instant::now();
         let (row, attempt) = (permit.row(), permit.attempt());
         let sent = permit.send();
-        let came = match body {
-            Ok(body) => self.client.post(body, began).await,
-            Err(why) => Err(Trouble::NotConnected(why)),
+        let (came, line) = match body {
+            Ok(body) => self.client.post(line, body, began).await,
+            Err(why) => (Err(Trouble::NotConnected(why)), None),
         };
         let verdict = verdict::read(&came, update.ticket(), &self.rules, SystemTime::now())
             .tidied(|said| tidy(&token, said));
         let latency = began.elapsed();
         log(row, attempt, update.ticket(), &verdict, latency);
-        Answer { sent, verdict, latency }
+        // Only this proves that the reply belonged to its request: see the head of `pool`.
+        let line = line.filter(|_| verdict == Verdict::Applied);
+        Answer { sent, verdict, latency, line }
     }
 
     async fn renew_credentials(&self) -> Result<bool, Error> {

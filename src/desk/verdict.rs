@@ -116,6 +116,8 @@ pub enum Body {
 pub enum Trouble {
     /// No connection was made, so nothing was sent.
     NotConnected(String),
+    /// The connection was closed before the request's first byte, so nothing was sent; it had served before.
+    Unused(String),
     /// The desk's certificate is not valid; nothing was sent.
     Certificate(String),
     /// No answer in time, after connecting.
@@ -133,8 +135,13 @@ pub enum Verdict {
     Failed(Note),
     /// Not applied: the whole account pauses for so long, or for our own backoff.
     Throttled(Option<Duration>, Note),
-    /// No connection: nothing left.
-    NotSent(Note),
+    /// Nothing left. `away`: no connection came about, so that the desk may be away.
+    NotSent {
+        /// Whether there is no connection, rather than one that was closed while it was idle.
+        away: bool,
+        /// Why.
+        note: Note,
+    },
     /// Perhaps applied. `lost`: no answer came, so that the desk may be away.
     InDoubt {
         /// Whether the answer was lost, rather than unclear.
@@ -160,7 +167,7 @@ impl Verdict {
             Self::Applied => None,
             Self::Failed(note)
             | Self::Throttled(_, note)
-            | Self::NotSent(note)
+            | Self::NotSent { note, .. }
             | Self::InDoubt { note, .. }
             | Self::Credentials(note)
             | Self::Forbidden(note)
@@ -177,7 +184,7 @@ impl Verdict {
             Self::Applied => {}
             Self::Failed(note)
             | Self::Throttled(_, note)
-            | Self::NotSent(note)
+            | Self::NotSent { note, .. }
             | Self::InDoubt { note, .. }
             | Self::Credentials(note)
             | Self::Forbidden(note)
@@ -194,7 +201,7 @@ impl Verdict {
             Self::Applied => "applied",
             Self::Failed(_) => "failed",
             Self::Throttled(..) => "throttled",
-            Self::NotSent(_) => "not sent",
+            Self::NotSent { .. } => "not sent",
             Self::InDoubt { .. } => "in doubt",
             Self::Credentials(_) => "credentials refused",
             Self::Forbidden(_) => "forbidden",
@@ -216,7 +223,8 @@ pub fn read(came: &Result<Reply, Trouble>, ticket: TicketId, rules: &Rules, now:
 fn read_trouble(trouble: &Trouble, http_status: Option<u16>) -> Verdict {
     let note = |reason, message: &str| Note { reason, message: message.to_owned(), http_status };
     match trouble {
-        Trouble::NotConnected(why) => Verdict::NotSent(note(Reason::NotSent, why)),
+        Trouble::NotConnected(why) => Verdict::NotSent { away: true, note: note(Reason::NotSent, why) },
+        Trouble::Unused(why) => Verdict::NotSent { away: false, note: note(Reason::NotSent, why) },
         Trouble::Certificate(why) => Verdict::Certificate(note(Reason::Certificate, why)),
         Trouble::Timeout => Verdict::InDoubt {
             lost: true,
@@ -224,6 +232,12 @@ fn read_trouble(trouble: &Trouble, http_status: Option<u16>) -> Verdict {
         },
         Trouble::Broken(why) => Verdict::InDoubt { lost: true, note: note(Reason::ConnectionLost, why) },
     }
+}
+
+/// What it means that there is no connection.
+#[must_use]
+pub fn no_connection(trouble: &Trouble) -> Verdict {
+    read_trouble(trouble, None)
 }
 
 fn read_reply(reply: &Reply, ticket: TicketId, rules: &Rules, now: SystemTime) -> Verdict {
@@ -300,7 +314,7 @@ fn unreadable(body: &Body, status: u16) -> Verdict {
     match body {
         Body::CutShort(trouble) => match read_trouble(trouble, Some(status)) {
             // Once a status has come, the request had left, whatever the trouble calls itself.
-            Verdict::NotSent(note) | Verdict::Certificate(note) => {
+            Verdict::NotSent { note, .. } | Verdict::Certificate(note) => {
                 Verdict::InDoubt { lost: true, note: Note { reason: Reason::ConnectionLost, ..note } }
             }
             verdict => verdict,

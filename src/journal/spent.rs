@@ -99,6 +99,22 @@ pub(super) fn write_entry(
     Ok(())
 }
 
+/// A permit that was counted against its ticket at that moment goes back, so that no request of it ever left. Its entry may be
+/// gone by now, as one that counts no more.
+pub(super) fn uncount(
+    tx: &Transaction<'_>,
+    run: u64,
+    ticket: TicketId,
+    until: Moment,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE spent_by_ticket SET requests = requests - 1
+         WHERE account = (SELECT account FROM run WHERE id = ?1) AND boot = ?2 AND until_ms = ?3 AND ticket = ?4",
+    )?
+    .execute(params![run, until.boot.as_bytes(), until.ms, ticket.as_i64()])?;
+    Ok(())
+}
+
 /// The desk's last pause is this one.
 pub(super) fn write_pause(tx: &Transaction<'_>, run: u64, pause: &Pause) -> rusqlite::Result<()> {
     // Milliseconds that SQLite can hold are enough for any pause.
@@ -214,6 +230,29 @@ mod tests {
             journal.commit(run.key, &batch).unwrap();
         }
         assert_eq!(tickets(&journal), [(7, 5_000, 2)]);
+    }
+
+    #[test]
+    fn a_permit_that_is_given_back_no_longer_counts_against_its_ticket() {
+        let (_folder, mut journal, run) = opened(&csv(9));
+        let counted = |row, until| by_ticket(row, at(1, until), 60_000, 4_000);
+        let one = journal.commit(run.key, &counted(1, 5_000)).unwrap().permits;
+        let mut other = counted(2, 5_000);
+        other.wanted.iter_mut().for_each(|intent| intent.ticket = TicketId::from_journal(1));
+        let _sent = journal.commit(run.key, &other).unwrap();
+        let later = journal.commit(run.key, &counted(3, 6_000)).unwrap().permits;
+        assert_eq!(tickets(&journal), [(1, 5_000, 2), (3, 6_000, 1)]);
+        // With the next intent of the same ticket in the same batch, as the pipeline does.
+        let again = Batch { given_back: one, ..counted(1, 6_000) };
+        let again = journal.commit(run.key, &again).unwrap().permits;
+        assert_eq!(tickets(&journal), [(1, 5_000, 1), (1, 6_000, 1), (3, 6_000, 1)], "what was sent counts");
+        let given_back = again.into_iter().chain(later).collect();
+        journal.commit(run.key, &Batch { given_back, ..Batch::default() }).unwrap();
+        assert_eq!(tickets(&journal), [(1, 5_000, 1), (1, 6_000, 0), (3, 6_000, 0)]);
+        assert_eq!(
+            journal.remembered(&desk()).unwrap().spent.iter().map(|spent| spent.requests).sum::<u64>(),
+            4
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::fingerprint::Fingerprint;
+use crate::pace::uptime::Moment;
 use crate::ticket::TicketId;
 
 /// How a row stands in the journal. A row that was never admitted has no entry, and is pending.
@@ -190,13 +191,24 @@ pub struct Permit {
     resend: bool,
     granted_at: Instant,
     turn: Option<Instant>,
+    counted: Option<(TicketId, Moment)>,
 }
 
 impl Permit {
     /// For the journal alone, after the commit.
     pub(super) fn new(intent: &Intent) -> Self {
         let Intent { row, attempts, resend, .. } = *intent;
-        Self { row, attempt: attempts + 1, resend, granted_at: Instant::now(), turn: None }
+        Self { row, attempt: attempts + 1, resend, granted_at: Instant::now(), turn: None, counted: None }
+    }
+
+    /// The same, counted against its ticket at that moment.
+    pub(super) fn counted_at(self, ticket: TicketId, moment: Moment) -> Self {
+        Self { counted: Some((ticket, moment)), ..self }
+    }
+
+    /// The ticket against which it was counted, and the moment to which it was.
+    pub(super) const fn counted(&self) -> Option<(TicketId, Moment)> {
+        self.counted
     }
 
     /// The same, from a journal that keeps the account's pace and says when the request may leave.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Journal;
 use super::minutes::{self, Meanwhile};
 use super::runs::{Counts, RunKey};
-use super::spent::{write_entry, write_pause, write_slowed};
+use super::spent::{uncount, write_entry, write_pause, write_slowed};
 use super::state::{Ending, Intent, Note, Outcome, Permit, Reason, State, Unsent};
 use crate::error::Error;
 use crate::pace::ledger::{Entry, Pause, Slowed};
@@ -173,6 +173,9 @@ impl Journal {
         }
         for permit in &batch.given_back {
             give_back(&tx, run, permit, &mut tally).map_err(&failed)??;
+            if let Some((ticket, until)) = permit.counted() {
+                uncount(&tx, run.id, ticket, until).map_err(&failed)?;
+            }
         }
         for intent in &batch.set_aside {
             enter(&tx, run, intent, State::Pending).map_err(&failed)?;
@@ -197,7 +200,12 @@ impl Journal {
         move_cursor(&tx, run, batch.cursor).map_err(&failed)?;
         minutes::write(&tx, run, batch, &tally).map_err(&failed)?;
         tx.commit().map_err(&failed)?;
-        let permits = batch.wanted.iter().map(Permit::new).collect();
+        let counted = batch.entry.filter(|entry| entry.ticket_counts_ms.is_some()).map(|entry| entry.until);
+        let permit = |intent: &Intent| match counted {
+            Some(until) => Permit::new(intent).counted_at(intent.ticket, until),
+            None => Permit::new(intent),
+        };
+        let permits = batch.wanted.iter().map(permit).collect();
         Ok(Committed { permits, refused: Vec::new(), counts, pace: Told::default(), trouble: None })
     }
 }

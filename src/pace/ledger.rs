@@ -2,8 +2,9 @@
 //!
 //! The entry goes with the intents, before anything is sent, and must hold whenever the process dies: so it names a
 //! moment by which these requests have left or never will. A commit that took longer than was thought makes its permits
-//! stale, and they are given back; the next entry allows for such a commit. What was given back stays in the ledger:
-//! it is little, and errs to the safe side.
+//! stale, and they are given back; the next entry allows for such a commit. What was given back stays in the account's
+//! ledger: it is little, and errs to the safe side. It no longer counts against its ticket, whose limit may be one
+//! request in a long time.
 
 use std::time::Duration;
 

@@ -18,15 +18,18 @@ use crate::todo::Row;
 
 impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
     /// A request has come back: what it means for its row, its ticket and the run.
-    pub(super) fn take_in(&mut self, landed: Landed) {
+    pub(super) fn take_in(&mut self, landed: Landed<D::Line>) {
         let Landed { row, probe, renewals, answer } = landed;
         let mut row = *row;
-        let Some(Answer { sent, verdict, latency }) = answer else {
+        let Some(Answer { sent, verdict, latency, line }) = answer else {
             return self.stop(Error::Machine(format!(
                 "sending row {} ended in a bug; it is in doubt, and nothing more was sent",
                 row.number
             )));
         };
+        if let Some(line) = line {
+            self.kept += usize::from(self.pool.put(line, Instant::now()));
+        }
         let breaker = &mut self.parts.breaker;
         match breaker.decide(verdict, &mut row, probe, &mut self.parts.pace) {
             Decision::Settle(ending) => {

@@ -99,12 +99,12 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
         }
         let unsent = self.unsent();
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
+        let free = slots.saturating_sub(self.in_flight.len()).min(self.lines_ready());
         let room = if self.parts.breaker.is_probing() {
             // A probe goes alone.
-            slots.saturating_sub(self.in_flight.len() + unsent)
+            free.saturating_sub(unsent)
         } else {
-            let free = slots.saturating_sub(self.in_flight.len());
-            let ahead = (free + self.landed_lately).min(self.parts.pace.ahead_max());
+            let ahead = (free + self.kept_lately).min(self.parts.pace.ahead_max());
             self.parts.marked_max.saturating_sub(self.open).min(ahead.saturating_sub(unsent))
         };
         let most = self.wanting.len() + room;
@@ -138,7 +138,7 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
         self.granting = std::mem::take(&mut self.wanting);
         let is_applied = |outcome: &&Outcome| *outcome.ending() == Ending::Applied;
         self.settling_applied = batch.outcomes.iter().filter(is_applied).count() as u64;
-        self.landed_lately = batch.outcomes.len().min(self.parts.concurrency);
+        self.kept_lately = std::mem::take(&mut self.kept).min(self.parts.concurrency);
         self.open -= batch.outcomes.len() + batch.given_back.len();
         self.parts.writer.commit(batch)
     }
@@ -216,7 +216,7 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
         granted
     }
 
-    /// Permits become requests, at the pace; permits that came too late go back.
+    /// Permits become requests, at the pace and on a connection that lies ready; permits that came too late go back.
     pub(super) fn send(&mut self) {
         let slots = self.parts.breaker.allowed(self.parts.concurrency);
         let paused = self.parts.pace.due() > Instant::now() + LEAD;
@@ -228,14 +228,21 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
                 self.give_back(permit, row);
                 continue;
             }
-            let is_early = permit.turn().is_some_and(|turn| turn > Instant::now());
-            if is_early || self.in_flight.len() >= slots || self.parts.pace.take(row.update.ticket()).is_err()
-            {
+            let now = Instant::now();
+            let is_early = permit.turn().is_some_and(|turn| turn > now);
+            let waits = is_early || self.in_flight.len() >= slots;
+            let Some(idle) = (if waits { None } else { self.pool.take(now) }) else {
+                self.permits.push_front(Granted { permit, row, good_until });
+                return;
+            };
+            if self.parts.pace.take(row.update.ticket()).is_err() {
+                self.pool.untake(idle);
                 self.permits.push_front(Granted { permit, row, good_until });
                 return;
             }
             let (desk, probe) = (self.parts.desk, self.parts.breaker.is_probing());
-            self.in_flight.push(request(desk, permit, Box::new(row), probe, self.renewals).boxed_local());
+            let request = request(desk, permit, idle.into_line(), Box::new(row), probe, self.renewals);
+            self.in_flight.push(request.boxed_local());
         }
     }
 
@@ -246,8 +253,15 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
     }
 }
 
-async fn request<D: Desk>(desk: &D, permit: Permit, row: Box<Row>, probe: bool, renewals: u32) -> Landed {
+async fn request<D: Desk>(
+    desk: &D,
+    permit: Permit,
+    line: D::Line,
+    row: Box<Row>,
+    probe: bool,
+    renewals: u32,
+) -> Landed<D::Line> {
     // A panic costs its permit: the row stays `sending`, and recovery finds it in doubt.
-    let answer = AssertUnwindSafe(desk.send(permit, &row.update)).catch_unwind().await.ok();
+    let answer = AssertUnwindSafe(desk.send(permit, line, &row.update)).catch_unwind().await.ok();
     Landed { row, probe, renewals, answer }
 }

@@ -74,9 +74,8 @@ pub(super) fn connection(
         url,
         account_email,
         timeout: pace.timeout,
-        // Below the whole, so that "no connection" (not sent) and "no answer" (in doubt) can be told apart.
+        // Who wants to wait less than that for an answer does not want to wait so long for a connection either.
         connect_timeout: pace.connect_timeout.min(pace.timeout.mul_f64(0.8)),
-        connections: pace.concurrency.into(),
         proxy,
         authorities: desk.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
         rules: profile.rules.clone(),

@@ -11,8 +11,8 @@ use deskload::breaker::{Breaker, Limits, MaxFailures};
 use deskload::commands::drive::waiting_for_a_word;
 use deskload::commands::guarded;
 use deskload::desk::throttle::WaitHeaders;
-use deskload::desk::verdict::{self, Body, Reply as Came, Rules};
-use deskload::desk::{Answer, Desk};
+use deskload::desk::verdict::{self, Body, Reply as Came, Rules, Verdict};
+use deskload::desk::{Answer, Desk, Line};
 use deskload::error::{EXIT_ATTENTION, EXIT_EARLY, EXIT_MACHINE, Error};
 use deskload::journal::Journal;
 use deskload::journal::account::AccountLock;
@@ -116,8 +116,22 @@ struct DeskWithABug {
     has_failed: Cell<bool>,
 }
 
+struct Wire;
+
+impl Line for Wire {
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
 impl Desk for DeskWithABug {
-    async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
+    type Line = Wire;
+
+    async fn connect(&self) -> Result<Wire, Verdict> {
+        Ok(Wire)
+    }
+
+    async fn send(&self, permit: Permit, line: Wire, update: &TicketUpdate) -> Answer<Wire> {
         if permit.row() == 3 {
             self.has_failed.set(true);
             panic!("{CANARY} {TOKEN}");
@@ -128,7 +142,7 @@ impl Desk for DeskWithABug {
         let body = format!(r#"{{"status":"success","ticket_id":"{}"}}"#, update.ticket().get());
         let came = Came { status: 200, wait: WaitHeaders::default(), body: Body::Whole(body.into_bytes()) };
         let verdict = verdict::read(&Ok(came), update.ticket(), &Rules::default(), SystemTime::UNIX_EPOCH);
-        Answer { sent: permit.send(), verdict, latency: Duration::ZERO }
+        Answer { sent: permit.send(), verdict, latency: Duration::ZERO, line: Some(line) }
     }
 
     async fn renew_credentials(&self) -> Result<bool, Error> {

@@ -6,9 +6,13 @@
 
 #![expect(clippy::cast_precision_loss, reason = "requests are far fewer than 2^52")]
 
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Instant;
+
 use deskload::error::EXIT_DONE;
 
-use crate::support::Bench;
+use crate::support::peer::{success, tls_file};
+use crate::support::{Bench, Peer};
 
 /// Of the target, what is reached; a debug build on a busy machine wakes up late.
 const LEAST: f64 = if cfg!(debug_assertions) { 0.97 } else { 0.99 };
@@ -102,6 +106,34 @@ fn a_burst_leaves_at_once_and_no_more() {
     assert!(times[29] - times[0] >= 0.95, "{times:?}");
     assert!(worst_second(&times) <= 31);
     assert!(worst_second(&times) >= 25, "the burst left at once: {times:?}");
+}
+
+/// A proxy or a name server that was stuck lets several connections come about at one moment. Requests that had spent
+/// their turn before would leave at that moment, too.
+#[test]
+fn connections_that_come_late_and_together_make_no_burst() {
+    let (all_have_come, times) = (Barrier::new(8), Arc::<Mutex<Vec<f64>>>::default());
+    let (began, arrivals) = (Instant::now(), Arc::clone(&times));
+    let peer = Peer::start(move |visit| {
+        if visit.connection <= 8 {
+            all_have_come.wait();
+        }
+        let Some(mut visit) = visit.tls("desk") else { return };
+        while let Some(request) = visit.request() {
+            arrivals.lock().unwrap().push(began.elapsed().as_secs_f64());
+            visit.say(success(request.ticket));
+        }
+    });
+    let bench = Bench::alone().set("DESKLOAD_URL", &peer.https_url());
+    bench.rows(1..=50);
+    let authority = tls_file("authority.pem");
+    let args = ["run", "rows.csv", "--yes", "--rate", "20/s", "--concurrency", "8", "--ca-file"];
+    bench.run(&[&args[..], &[authority.to_str().unwrap()]].concat()).code(EXIT_DONE);
+    let times = times.lock().unwrap();
+    assert_eq!(times.len(), 50);
+    assert!(peer.connections() >= 8, "they were all waited for");
+    let worst = worst_second(&times);
+    assert!(worst <= 23, "{worst} in one second, of 20 a second and a burst of 2: {times:.3?}");
 }
 
 #[test]

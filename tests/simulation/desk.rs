@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use deskload::desk::throttle::WaitHeaders;
-use deskload::desk::verdict::{self, Body, Reply, Rules, Trouble};
-use deskload::desk::{Answer, Desk};
+use deskload::desk::verdict::{self, Body, Reply, Rules, Trouble, Verdict};
+use deskload::desk::{Answer, Desk, Line};
 use deskload::error::Error;
 use deskload::journal::state::{Permit, Sent};
 use deskload::ticket::{TicketId, TicketUpdate};
@@ -61,9 +61,8 @@ impl Script {
             }
             Fate::Unavailable if rng.u8(..4) == 0 => (maybe, refusal(503)),
             Fate::Unavailable => (None, Some(Ok(wait(503, &rng.u64(..=10).to_string())))),
-            Fate::ConnectionRefused => {
-                (None, Some(Err(Trouble::NotConnected("connection refused".to_owned()))))
-            }
+            Fate::ConnectionRefused => (None, Some(Err(refused()))),
+            Fate::IdleClosed => (None, Some(Err(Trouble::Unused("connection closed".to_owned())))),
             Fate::Rejected => (None, refusal([400, 404, 409, 422][rng.usize(..4)])),
             Fate::ErrorBody => {
                 (None, Some(Ok(reply(200, r#"{"status":"error","description":"no such staff"}"#))))
@@ -87,7 +86,7 @@ impl Script {
                 (None, Some(Ok(reply(200, &format!(r#"{{"status":"error","description":"{text}"}}"#)))))
             }
             Fate::Redirected => (None, refusal(302)),
-            Fate::Certificate => (None, Some(Err(Trouble::Certificate("expired".to_owned())))),
+            Fate::Certificate => (None, Some(Err(expired()))),
             Fate::Bug => (maybe, None),
         };
         if answers_after >= timeout && came.is_some() {
@@ -97,6 +96,14 @@ impl Script {
         }
         Self { applies_after, answers_after, came }
     }
+}
+
+pub(crate) fn refused() -> Trouble {
+    Trouble::NotConnected("connection refused".to_owned())
+}
+
+pub(crate) fn expired() -> Trouble {
+    Trouble::Certificate("expired".to_owned())
 }
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -115,8 +122,30 @@ pub(crate) struct ScriptedDesk {
     pub(crate) plan: Rc<Plan>,
 }
 
+/// A connection to it.
+pub(crate) struct Wire;
+
+impl Line for Wire {
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
 impl Desk for ScriptedDesk {
-    async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
+    type Line = Wire;
+
+    async fn connect(&self) -> Result<Wire, Verdict> {
+        let Some((takes, trouble)) = self.world.borrow_mut().connect(&self.plan) else {
+            return std::future::pending().await;
+        };
+        sleep(takes).await;
+        if !self.world.borrow_mut().lives() {
+            return std::future::pending().await;
+        }
+        trouble.map_or(Ok(Wire), |trouble| Err(verdict::no_connection(&trouble)))
+    }
+
+    async fn send(&self, permit: Permit, line: Wire, update: &TicketUpdate) -> Answer<Wire> {
         let began = Instant::now();
         let (row, attempt) = (permit.row(), permit.attempt());
         let decided = self.world.borrow_mut().request(&self.plan, row, attempt, update);
@@ -131,7 +160,10 @@ impl Desk for ScriptedDesk {
             return std::future::pending().await;
         }
         match verdict {
-            Some(verdict) => Answer { sent, verdict, latency: began.elapsed() },
+            Some(verdict) => {
+                let line = (verdict == Verdict::Applied).then_some(line);
+                Answer { sent, verdict, latency: began.elapsed(), line }
+            }
             // As a panic, but without its message on the screen.
             None => std::panic::resume_unwind(Box::new("a bug on purpose")),
         }

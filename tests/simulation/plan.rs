@@ -23,6 +23,7 @@ pub(crate) enum Fate {
     ThrottledBare,
     Unavailable,
     ConnectionRefused,
+    IdleClosed,
     Rejected,
     ErrorBody,
     ServerError,
@@ -37,7 +38,7 @@ pub(crate) enum Fate {
 }
 
 /// All but `Applied`, with how often each may come into fashion.
-const TROUBLES: [(Fate, u32); 20] = [
+const TROUBLES: [(Fate, u32); 21] = [
     (Fate::ReplyLost, 10),
     (Fate::RequestLost, 10),
     (Fate::LateArrival, 10),
@@ -47,6 +48,7 @@ const TROUBLES: [(Fate, u32); 20] = [
     (Fate::ThrottledBare, 10),
     (Fate::Unavailable, 10),
     (Fate::ConnectionRefused, 10),
+    (Fate::IdleClosed, 10),
     (Fate::Rejected, 10),
     (Fate::ErrorBody, 5),
     (Fate::ServerError, 10),
@@ -89,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) weights: Vec<(Fate, u32)>,
     pub(crate) latency_ms: u64,
+    /// A connection takes up to so long.
+    pub(crate) connect_ms: u64,
     pub(crate) outages: Vec<Outage>,
     pub(crate) disk: DiskMood,
     pub(crate) crashes: u32,
@@ -133,6 +137,7 @@ impl Plan {
             },
             weights: weights(rng),
             latency_ms: [1, 20, 200, 5_000][rng.usize(..4)],
+            connect_ms: [0, 20, 500, 5_000][rng.usize(..4)],
             outages: (0..rng.usize(..3)).map(|_| outage(rng)).collect(),
             disk: DiskMood {
                 latency_ms: [0, 1, 20, 100][rng.usize(..4)],

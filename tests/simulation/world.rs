@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use deskload::desk::verdict::Verdict;
+use deskload::desk::verdict::{Trouble, Verdict};
 use deskload::journal::settle::Word;
 use deskload::journal::state::State;
 use deskload::journal::unchanged::Unchanged;
@@ -19,7 +19,7 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::desk::Script;
+use crate::desk::{Script, expired, refused};
 use crate::input::Line;
 use crate::meter::Meter;
 use crate::plan::{Fate, Plan};
@@ -213,6 +213,25 @@ impl World {
             }
         }
         !self.dead
+    }
+
+    /// A connection is begun: how long it takes, and what comes of it. `None`: the process does not live to see it.
+    pub(crate) fn connect(&mut self, plan: &Plan) -> Option<(Duration, Option<Trouble>)> {
+        if !self.lives() {
+            return None;
+        }
+        if self.healthy {
+            return Some((Duration::ZERO, None));
+        }
+        let fate = plan.fate(Instant::now() - self.zero, &mut self.rng);
+        let takes = Duration::from_millis(self.rng.u64(..=plan.connect_ms));
+        let trouble = match fate {
+            Fate::ConnectionRefused => Some(refused()),
+            Fate::Certificate => Some(expired()),
+            _ => None,
+        };
+        self.note(format_args!("connect takes={takes:?} {trouble:?}"));
+        Some((takes, trouble))
     }
 
     /// A request reaches the desk.

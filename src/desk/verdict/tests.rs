@@ -34,7 +34,7 @@ fn lost(verdict: &Verdict) -> bool {
 #[test]
 fn without_a_connection_nothing_was_sent() {
     let verdict = judge(&Err(Trouble::NotConnected("connection refused".into())));
-    assert!(matches!(verdict, Verdict::NotSent(note) if note.message == "connection refused"));
+    assert!(matches!(verdict, Verdict::NotSent { away: true, note } if note.message == "connection refused"));
 }
 
 #[test]

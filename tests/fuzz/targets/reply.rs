@@ -52,11 +52,12 @@ pub(super) fn reply(data: &[u8]) {
     assert_eq!(verdict == Verdict::Applied, can_be_applied, "{verdict:?} for {status} and {whole:?}");
     // Nothing is called refused around a success: somebody would send it again.
     if whole.is_some_and(|says| says.success) && status != 429 && status != 503 {
-        let refused = matches!(verdict, Verdict::Failed(_) | Verdict::NotSent(_) | Verdict::Throttled(..));
+        let refused =
+            matches!(verdict, Verdict::Failed(_) | Verdict::NotSent { .. } | Verdict::Throttled(..));
         assert!(!refused, "{verdict:?} for {status} and a success");
     }
     // A status has come, so the request had left.
-    assert!(!matches!(verdict, Verdict::NotSent(_) | Verdict::Certificate(_)), "{verdict:?}");
+    assert!(!matches!(verdict, Verdict::NotSent { .. } | Verdict::Certificate(_)), "{verdict:?}");
     if (500..=599).contains(&status) && status != 503 && rules.replies.is_empty() {
         assert!(
             matches!(verdict, Verdict::InDoubt { .. } | Verdict::Credentials(_)),

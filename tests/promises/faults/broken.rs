@@ -167,3 +167,27 @@ fn f48_response_nobody_asked_for_behind_the_answer() {
     assert_eq!(bench.counts(1), [1, 1, 0, 0, 0, 0], "the second row was not taken as applied");
     assert_eq!((peer.connections(), peer.copies(1), peer.copies(2)), (2, 1, 1));
 }
+
+/// What comes while a request is under way is taken for its answer; but the answers that come after it reach no other row.
+#[test]
+fn f48_response_nobody_asked_for_before_the_answer() {
+    let peer = Peer::start(|mut visit| {
+        let Some(first) = visit.request() else { return };
+        if first.ticket != 1 {
+            visit.say(reply(404, ""));
+            return;
+        }
+        visit.say(success(1));
+        visit.request();
+        visit.say(reply(404, ""));
+        // The answer to the second row, in time for the third one, which is of the same ticket.
+        let third = visit.request();
+        visit.say(success(2));
+        assert!(third.is_none(), "the connection is not used again");
+    });
+    let bench = Bench::at(&peer);
+    bench.rows([1, 2, 2]);
+    bench.run(&ONE_BY_ONE).code(EXIT_ATTENTION);
+    assert_eq!(bench.counts(1), [1, 2, 0, 0, 0, 0], "the third row was not taken as applied");
+    assert_eq!((peer.connections(), peer.copies(1), peer.copies(2)), (2, 1, 2));
+}

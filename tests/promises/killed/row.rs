@@ -39,13 +39,27 @@ fn f01_killed_before_the_intent_commits() {
     assert_eq!(bench.judge().applied_twice, 0, "{:?}", bench.judge().examples);
 }
 
+/// The connection comes before the intent, so that a kill while it is being made leaves nothing on its way.
 #[test]
-fn f02_killed_after_the_intent_before_connecting() {
+fn f02_killed_while_connecting() {
     let Some(strace) = Strace::find() else { return };
     let bench = Bench::new();
     bench.rows(1..=3);
     let run = ["run", "rows.csv", "--concurrency", "1"];
     strace.run(&bench, "connect:signal=KILL:when=1", None, &run).output.code_none();
+    assert!(rows_in(&bench.journal(), SENDING).is_empty());
+    assert_eq!(bench.desk().requests, 0);
+    bench.run(&run).code(EXIT_DONE);
+    assert_eq!(bench.counts(1), [3, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn f02_killed_after_the_intent_before_the_first_byte() {
+    let Some(strace) = Strace::find() else { return };
+    let bench = Bench::new();
+    bench.rows(1..=3);
+    let run = ["run", "rows.csv", "--concurrency", "1"];
+    strace.run(&bench, "writev:signal=KILL:when=1", None, &run).output.code_none();
     assert_eq!(rows_in(&bench.journal(), SENDING), [1]);
     assert_eq!(bench.desk().requests, 0);
     bench.run(&run).code(EXIT_ATTENTION).says("ended with 1 row on the way: in doubt");

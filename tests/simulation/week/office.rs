@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use deskload::desk::throttle::WaitHeaders;
-use deskload::desk::verdict::{self, Body, Reply, Rules, Trouble};
+use deskload::desk::verdict::{self, Body, Reply, Rules, Verdict};
 use deskload::desk::{Answer, Desk};
 use deskload::error::Error;
 use deskload::journal::state::Permit;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{at, clock, since_monday};
+use crate::desk::{Wire, refused};
 
 /// The desk: its tickets, and everything that has reached it.
 #[derive(Default)]
@@ -47,13 +48,24 @@ impl Office {
 pub(super) struct OfficeDesk<'a>(pub(super) &'a RefCell<Office>);
 
 impl Desk for OfficeDesk<'_> {
-    async fn send(&self, permit: Permit, update: &TicketUpdate) -> Answer {
+    type Line = Wire;
+
+    async fn connect(&self) -> Result<Wire, Verdict> {
+        let now = since_monday();
+        if AWAY.0 <= now && now < AWAY.1 {
+            sleep(Duration::from_millis(1)).await;
+            return Err(verdict::no_connection(&refused()));
+        }
+        Ok(Wire)
+    }
+
+    async fn send(&self, permit: Permit, line: Wire, update: &TicketUpdate) -> Answer<Wire> {
         let (now, row) = (since_monday(), permit.row());
         let sent = permit.send();
         let within = |(from, to): (Duration, Duration)| from <= now && now < to;
         let ticket = update.ticket().get();
         let came = if within(AWAY) {
-            Err(Trouble::NotConnected("connection refused".to_owned()))
+            Err(refused())
         } else {
             let mut office = self.0.borrow_mut();
             office.seen.push(now);
@@ -73,7 +85,8 @@ impl Desk for OfficeDesk<'_> {
         let latency = Duration::from_millis(if came.is_ok() { 800 } else { 1 });
         sleep(latency).await;
         let verdict = verdict::read(&came, update.ticket(), &Rules::default(), SystemTime::UNIX_EPOCH);
-        Answer { sent, verdict, latency }
+        let line = (verdict == Verdict::Applied).then_some(line);
+        Answer { sent, verdict, latency, line }
     }
 
     async fn renew_credentials(&self) -> Result<bool, Error> {
