@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli::{InDoubtChoice, ResumeArgs};
 use crate::commands::retold::Typed;
+use crate::commands::run::{end_without_sending, nothing_left};
 use crate::commands::{drive, open_archive, pick_run, require_rows, shared, watched};
 use crate::config::Profile;
 use crate::error::Error;
@@ -15,8 +16,7 @@ use crate::shutdown::Shutdown;
 pub fn run(args: &ResumeArgs, profile: &Profile) -> Result<(), Error> {
     let journal = open_archive(&journal_place(args.send.output.journal.journal.as_deref())?)?;
     let resends = args.send.safety.in_doubt == InDoubtChoice::Resend;
-    let is_left = |run: &Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
-    let run = pick_run(&*journal, args.run, "is unfinished", is_left)?;
+    let run = pick_run(&*journal, args.run, "is unfinished", |run| run.has_left(resends))?;
     require_rows(&run)?;
     journal.close()?;
     let settings = SendSettings::resolve(&args.send, Known(Some(&run.desk)), profile)?;
@@ -35,5 +35,10 @@ fn work(path: &Path, run: &Run, settings: &SendSettings) -> Result<(), Error> {
     // Read again now that the account is held: rows may just have been put in doubt.
     let run = pick_run(&held.journal, Some(run.key.id), "", |_| true)?;
     require_rows(&run)?;
-    drive::drive(held, &run, settings, &shutdown, &Typed::now().whole())
+    let again = Typed::now().whole();
+    if !run.has_left(settings.terms.limits.resends) {
+        // Not driven: when it ended is when it last did something.
+        return end_without_sending(held, &run, None, settings, &nothing_left(&run), &again);
+    }
+    drive::drive(held, &run, settings, &shutdown, &again)
 }

@@ -50,7 +50,7 @@ fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSetti
     match plan {
         Plan::Send(run) => drive::drive(held, &run, settings, &shutdown, &again),
         Plan::NothingLeft(run) => {
-            let headline = nothing_left(&run);
+            let headline = nothing_left_but_again(&run);
             end_without_sending(held, &run, None, settings, &headline, &again)
         }
         Plan::TooManyInvalid(run, why) => {
@@ -64,16 +64,20 @@ fn work(path: &Path, args: &RunArgs, input: &InputSettings, settings: &SendSetti
     }
 }
 
-/// What is said of an input that has been worked through. The process that sent the last row may have been killed before
-/// it could write the reports.
+/// What is said of a run whose input has been worked through. The process that sent the last row may have been killed
+/// before it could write the reports.
 pub(super) fn nothing_left(run: &Run) -> String {
     let left = if ending::attention(run, false, None).is_some() { "send" } else { "do" };
-    let id = run.key.id;
-    format!("run {id} has worked through this input: nothing left to {left} (--again sends it once more)")
+    format!("run {} has worked through this input: nothing left to {left}", run.key.id)
+}
+
+/// The same, with the way to a new run.
+pub(super) fn nothing_left_but_again(run: &Run) -> String {
+    nothing_left(run) + " (--again sends it once more)"
 }
 
 /// Ends a run's invocation as [`drive::drive`] would, with the reports.
-fn end_without_sending(
+pub(super) fn end_without_sending(
     held: Held,
     run: &Run,
     stopped: Option<Error>,
@@ -177,10 +181,9 @@ impl Planner<'_> {
     fn known(&self, journal: &dyn Archive, sha256: &str) -> Result<Option<Plan>, Error> {
         let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
         let resends = self.settings.terms.limits.resends;
-        let is_left = |run: &&Run| !run.is_finished() || (resends && run.counts.in_doubt > 0);
         // A run is input, mapping and desk: another mapping makes another run.
         let same: Vec<&Run> = runs.iter().rev().filter(|run| self.differences(run).is_empty()).collect();
-        if let Some(run) = same.iter().copied().find(is_left) {
+        if let Some(run) = same.iter().copied().find(|run| run.has_left(resends)) {
             if self.input.only_changed && run.unchanged.is_none() {
                 say(&format!(
                     "run {} was begun without --only-changed, which is for a new run: all that is left of it is sent",

@@ -11,7 +11,7 @@ use crate::breaker::Breaker;
 use crate::cli::RunArgs;
 use crate::commands::drive::{self, MARKED_PER_SLOT};
 use crate::commands::retold::Typed;
-use crate::commands::run::{Plan, Planner, nothing_left};
+use crate::commands::run::{Plan, Planner, nothing_left, nothing_left_but_again};
 use crate::commands::source::Source;
 use crate::commands::{ending, now_ms, pick_run};
 use crate::error::{EXIT_DONE, Error};
@@ -52,7 +52,7 @@ pub(super) fn run(
     match planner.plan(&mut journal, &folder, &source)? {
         Plan::Send(run) => drive(journal, &run, settings, &shutdown, &again),
         Plan::NothingLeft(run) => {
-            let headline = nothing_left(&run);
+            let headline = nothing_left_but_again(&run);
             ending::finish(&mut journal, &run, Ended::default(), settings, &headline, &again)
         }
         Plan::TooManyInvalid(run, why) => {
@@ -70,9 +70,13 @@ pub(super) fn run(
 /// `resume` on such a journal.
 pub(super) fn resume(place: &Place, run: &Run, settings: &SendSettings) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
-    let journal = Shared::open(place)?;
+    let mut journal = Shared::open(place)?;
     let run = pick_run(&journal, Some(run.key.id), "", |_| true)?;
-    drive(journal, &run, settings, &shutdown, &Typed::now().whole())
+    let again = Typed::now().whole();
+    if !run.has_left(settings.terms.limits.resends) {
+        return ending::finish(&mut journal, &run, Ended::default(), settings, &nothing_left(&run), &again);
+    }
+    drive(journal, &run, settings, &shutdown, &again)
 }
 
 /// `retry` on such a journal.

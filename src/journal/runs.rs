@@ -181,6 +181,12 @@ impl Run {
         self.counts.pending == 0
     }
 
+    /// Whether something of it is left to send; with `resends` what is in doubt is, too.
+    #[must_use]
+    pub const fn has_left(&self, resends: bool) -> bool {
+        !self.is_finished() || resends && self.counts.in_doubt > 0
+    }
+
     /// Whether its rows were given up: they can be neither reported nor sent again.
     #[must_use]
     pub const fn is_pruned(&self) -> bool {

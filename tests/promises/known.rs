@@ -34,6 +34,19 @@ fn resume_goes_on_too_and_knows_desk_account_and_mapping() {
     bench.run(&["resume"]).code(EXIT_USAGE).says("no run is unfinished");
 }
 
+/// Otherwise the newer one would seem to be the older one, and be sent anew.
+#[test]
+fn resume_of_a_finished_run_does_nothing_and_does_not_make_it_newer() {
+    let bench = Bench::new();
+    bench.rows(1..=6);
+    bench.run(&["run", "rows.csv"]).code(EXIT_DONE);
+    bench.file("newer.csv", "ticket_id,staff\n1,A\n");
+    bench.run(&["run", "newer.csv"]).code(EXIT_DONE);
+    bench.run(&["resume", "1"]).code(EXIT_DONE).says("nothing left to do");
+    bench.run(&["run", "newer.csv"]).code(EXIT_DONE).says("nothing left to do");
+    assert_eq!(bench.judge().requests, 7);
+}
+
 #[test]
 fn a_finished_input_leaves_nothing_to_do() {
     let bench = Bench::new();
