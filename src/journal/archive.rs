@@ -10,6 +10,7 @@ use super::account::AccountLock;
 use super::changed::{Changed, SettledOtherwise};
 use super::invocations::{End, Invocation};
 use super::minutes::Minute;
+use super::prune::{Prune, Pruned};
 use super::reader::Told;
 use super::runs::{DeskId, NewRun, Run, RunKey};
 use super::settle::{Resolved, Word};
@@ -61,6 +62,7 @@ pub trait Archive {
     fn recover(&mut self, desk: &DeskId) -> Result<u64, Error>;
     fn resolve(&mut self, run: &Run, word: Word, rows: Option<&[(u64, u64)]>) -> Result<Resolved, Error>;
     fn retry(&mut self, run: &Run) -> Result<u64, Error>;
+    fn prune(&mut self, what: &Prune<'_>, look: &dyn Fn() -> Result<(), Error>) -> Result<Pruned, Error>;
     fn end_invocation(&mut self, run: RunKey, end: &End<'_>) -> Result<(), Error>;
     fn each_invocation(&self, run: RunKey, take: &mut dyn FnMut(Invocation)) -> Result<(), Error>;
     fn each_minute(&self, run: RunKey, take: &mut dyn FnMut(Minute)) -> Result<(), Error>;
@@ -181,6 +183,10 @@ impl Archive for Journal {
 
     fn retry(&mut self, run: &Run) -> Result<u64, Error> {
         self.retry(run)
+    }
+
+    fn prune(&mut self, what: &Prune<'_>, look: &dyn Fn() -> Result<(), Error>) -> Result<Pruned, Error> {
+        self.prune(what, look)
     }
 
     fn end_invocation(&mut self, run: RunKey, end: &End<'_>) -> Result<(), Error> {

@@ -17,6 +17,7 @@
 //! | `stage` | opens a run with its rows |
 //! | `compare` | which rows of a new input need not be sent |
 //! | `shared`, `reading` | runs and rows for commands and reports |
+//! | `prune` | gives up the rows of old runs |
 //! | [`setup`] | makes the schema, and judges the database |
 //!
 //! **What may fail.** The way to the database may break at any byte. Statements are whole transactions, so each took
@@ -29,6 +30,7 @@ mod clock;
 mod compare;
 mod leases;
 pub mod place;
+mod prune;
 mod reading;
 mod session;
 pub mod setup;

@@ -18,6 +18,7 @@ use crate::journal::archive::{Archive, KeptRows, ReadOnce};
 use crate::journal::changed::{Changed, ChangedField, SettledOtherwise, names};
 use crate::journal::invocations::{End, Invocation};
 use crate::journal::minutes::{Latencies, Minute};
+use crate::journal::prune::{Prune, Pruned};
 use crate::journal::reader::Told;
 use crate::journal::runs::{DeskId, NewRun, Run, RunKey};
 use crate::journal::settle::{Resolved, Word};
@@ -205,7 +206,13 @@ impl Archive for Shared {
     fn retry(&mut self, run: &Run) -> Result<u64, Error> {
         let rows: Option<i64> =
             self.one("SELECT deskload.retry($1)", &[(&to_i64(run.key.id), Type::INT8)])?;
-        rows.map(i64::unsigned_abs).ok_or_else(odd)
+        rows.map(i64::unsigned_abs).ok_or_else(|| {
+            Error::Usage(format!("the rows of run {} have just been pruned; nothing was sent", run.key.id))
+        })
+    }
+
+    fn prune(&mut self, what: &Prune<'_>, look: &dyn Fn() -> Result<(), Error>) -> Result<Pruned, Error> {
+        self.prune_beside_workers(what, look)
     }
 
     fn end_invocation(&mut self, run: RunKey, end: &End<'_>) -> Result<(), Error> {

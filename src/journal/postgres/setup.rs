@@ -23,6 +23,7 @@ const STEPS: [&str; VERSION as usize] = [concat!(
     include_str!("schema/batch.sql"),
     include_str!("schema/workers.sql"),
     include_str!("schema/words.sql"),
+    include_str!("schema/prune.sql"),
 )];
 
 /// How a database stands to this deskload.
@@ -144,6 +145,6 @@ fn setting(session: &mut Session, name: &str) -> Result<String, Error> {
     get(rows.first().ok_or_else(odd)?, 0)
 }
 
-fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Error> {
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Error> {
     row.try_get(column).map_err(|_| odd())
 }

@@ -21,7 +21,7 @@ use crate::journal::runs::{Counts, DeskId, InputId, Run, RunKey};
 use crate::todo::Source;
 
 pub(super) const SELECT: &str = "SELECT run.id, url, email, sha256, bytes, path, layout, mapping, custom_fields, rows, applied, failed, \
-     unchanged, invalid, in_doubt, skipped, attempts, throttled, started_ms, ended_ms, exit_code \
+     unchanged, invalid, in_doubt, skipped, attempts, throttled, started_ms, ended_ms, exit_code, pruned_ms \
      FROM deskload.run JOIN deskload.account ON account.id = run.account";
 
 /// A journal that several machines share.
@@ -201,7 +201,7 @@ fn read(row: &DbRow) -> Option<Run> {
         started_ms: row.try_get("started_ms").ok()?,
         ended_ms: row.try_get("ended_ms").ok()?,
         exit_code: row.try_get::<_, Option<i32>>("exit_code").ok()?.and_then(|code| u8::try_from(code).ok()),
-        pruned_ms: None,
+        pruned_ms: row.try_get("pruned_ms").ok()?,
     })
 }
 

@@ -100,7 +100,10 @@ impl Worker {
         let mut session = Session::new(place)?;
         let name = format!("process {}", std::process::id());
         let rows = session
-            .query("SELECT deskload.join_in($1, $2)", &[(&account, Type::INT8), (&name, Type::TEXT)])
+            .query(
+                "SELECT deskload.join_in($1, $2, $3)",
+                &[(&account, Type::INT8), (&name, Type::TEXT), (&terms.resends, Type::BOOL)],
+            )
             .map_err(Failure::into_error)?;
         let id = rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(odd)?;
         let longest =

@@ -190,14 +190,6 @@ fn rows_are_compared_once_those_who_work_for_the_account_have_ended() {
 }
 
 #[test]
-fn what_a_shared_journal_does_not_do_yet_is_refused_by_name() {
-    let Some(fleet) = Fleet::new(Bench::new()) else { return };
-    fleet.bench.rows(1..=3);
-    fleet.bench.run(&["runs", "prune", "--older-than", "1d"]).code(EXIT_USAGE).says("PostgreSQL");
-    assert_eq!(fleet.bench.desk().requests, 0);
-}
-
-#[test]
 fn the_database_s_password_is_shown_nowhere() {
     let bench = Bench::new()
         .set("DESKLOAD_JOURNAL", "postgres://ops:hunter2-canary@127.0.0.1:1/desk?password=hunter2-canary");

@@ -205,23 +205,24 @@ fn what_was_given_longer_ago_than_max_age_is_sent_all_the_same<H: Home>() {
     bench.run(&["run", "1.csv"]).code(EXIT_DONE);
     bench.file("2.csv", "ticket_id,staff\n8,B\n");
     bench.run(&["run", "2.csv"]).code(EXIT_DONE);
-    let aged = |days: i64| {
-        home.update_runs(&format!("started_ms = started_ms - {} WHERE id = 1", days * 86_400_000));
+    let started = |run: u64, days: i64| {
+        let later = format!("started_ms = started_ms + {} WHERE id = {run}", days * 86_400_000);
+        home.change(&format!("UPDATE {} SET {later}", H::RUNS));
     };
     let night = |age: &str, text: &str| {
         bench.file("changed.csv", format!("ticket_id,staff\n{text}"));
         bench.run(&["run", "changed.csv", "--only-changed", "--max-age", age]).code(EXIT_DONE);
     };
-    aged(29);
+    started(1, -29);
     night("30d", "7,A\n8,B\n");
     assert_eq!(bench.counts(3), [0, 0, 0, 0, 2, 0]);
-    aged(2);
+    started(1, -2);
     night("30d", "007,A\n8,B\n");
     assert_eq!(bench.counts(4), [1, 0, 0, 0, 1, 0], "7 is of a run that is 31 days old");
     night("30d", "0007,A\n8,B\n");
     assert_eq!(bench.counts(5), [0, 0, 0, 0, 2, 0], "and is young again");
     // A run from the future is one of a clock that was wrong.
-    home.update_runs("started_ms = started_ms + 864000000 WHERE id = 2");
+    started(2, 10);
     night("30d", "7,A\n08,B\n");
     assert_eq!(bench.counts(6), [1, 0, 0, 0, 1, 0]);
 }

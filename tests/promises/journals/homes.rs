@@ -5,25 +5,42 @@ use std::sync::Arc;
 use deskload::error::EXIT_DONE;
 
 use crate::support::Bench;
+use crate::support::ledger::dump;
 use crate::support::postgres::Postgres;
 
 /// Where the program keeps its journal.
 pub(super) trait Home: Sized {
+    /// The table of runs.
+    const RUNS: &'static str;
+
     /// `None` where the engine is missing, which has been said.
     fn of(bench: Bench) -> Option<Self>;
     fn bench(&self) -> &Bench;
     /// Whether the journal knows of a pause that the desk has asked for.
     fn knows_a_pause(&self) -> bool;
-    /// Sets columns of runs, as `column = value WHERE condition`.
-    fn update_runs(&self, set: &str);
     /// Whoever was killed has not been heard of for so long that others may go on.
     fn forget_the_dead(&self);
+    /// How many rows the journal has an entry of.
+    fn rows(&self) -> usize;
+    /// How many texts of rows are kept: whole inputs, or single rows.
+    fn texts(&self) -> usize;
+    /// Does this to the journal's tables by their names.
+    fn change(&self, sql: &str);
+
+    /// The run was last worked on so many days ago.
+    fn age(&self, run: u64, days: u64) {
+        let ms = days * 86_400_000;
+        let (table, ago) = (Self::RUNS, format!("ended_ms = ended_ms - {ms}, started_ms = started_ms - {ms}"));
+        self.change(&format!("UPDATE {table} SET {ago} WHERE id = {run}"));
+    }
 }
 
 /// A file below the bench's own folder.
 pub(super) struct Folder(Bench);
 
 impl Home for Folder {
+    const RUNS: &'static str = "run";
+
     fn of(bench: Bench) -> Option<Self> {
         Some(Self(bench.set("DESKLOAD_MAX_FAILURES", "100%")))
     }
@@ -37,13 +54,20 @@ impl Home for Folder {
         journal.query_row("SELECT count(*) FROM pause", [], |row| row.get::<_, i64>(0)).unwrap() == 1
     }
 
-    fn update_runs(&self, set: &str) {
-        let journal = rusqlite::Connection::open(self.0.journal()).unwrap();
-        journal.execute(&format!("UPDATE run SET {set}"), []).unwrap();
-    }
-
     /// Its lock has died with it.
     fn forget_the_dead(&self) {}
+
+    fn rows(&self) -> usize {
+        dump(&self.0.journal(), &["row"]).len()
+    }
+
+    fn texts(&self) -> usize {
+        std::fs::read_dir(self.0.path("deskload/journal.sqlite3.spool")).unwrap().count()
+    }
+
+    fn change(&self, sql: &str) {
+        rusqlite::Connection::open(self.0.journal()).unwrap().execute(sql, []).unwrap();
+    }
 }
 
 /// A database of the server that cases share.
@@ -54,6 +78,8 @@ pub(super) struct Hosted {
 }
 
 impl Home for Hosted {
+    const RUNS: &'static str = "deskload.run";
+
     fn of(bench: Bench) -> Option<Self> {
         let (server, name) = super::database::made()?;
         let bench = bench.set("DESKLOAD_JOURNAL", &server.url_of(&name)).set("DESKLOAD_MAX_FAILURES", "100%");
@@ -69,12 +95,20 @@ impl Home for Hosted {
         self.server.ask_in(&self.name, "SELECT max(paused_until) > 0 FROM deskload.account") == "t"
     }
 
-    fn update_runs(&self, set: &str) {
-        self.server.ask_in(&self.name, &format!("UPDATE deskload.run SET {set}"));
-    }
-
     fn forget_the_dead(&self) {
         self.server.ask_in(&self.name, super::database::LEASES_END);
+    }
+
+    fn rows(&self) -> usize {
+        self.server.ask_in(&self.name, "SELECT count(*) FROM deskload.rows").parse().unwrap()
+    }
+
+    fn texts(&self) -> usize {
+        self.server.ask_in(&self.name, "SELECT count(body) FROM deskload.rows").parse().unwrap()
+    }
+
+    fn change(&self, sql: &str) {
+        self.server.ask_in(&self.name, sql);
     }
 }
 

@@ -10,6 +10,7 @@ mod homes;
 mod keys;
 mod lives;
 mod newer;
+mod prune;
 mod rows;
 mod samples;
 mod several;

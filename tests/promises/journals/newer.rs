@@ -31,12 +31,12 @@ on_both!(
 );
 
 /// A desk that refuses this ticket once.
-fn refusing(ticket: u64) -> Bench {
+pub(super) fn refusing(ticket: u64) -> Bench {
     Bench::scripted([Fate::new(When::Ticket(ticket), Reply::error(200, "the ticket is locked"))])
 }
 
 /// What the desk has applied to a ticket, in its order.
-fn applied(bench: &Bench, ticket: u64) -> Vec<String> {
+pub(super) fn applied(bench: &Bench, ticket: u64) -> Vec<String> {
     bench.judge().order(ticket).iter().map(ToString::to_string).collect()
 }
 

@@ -83,7 +83,8 @@ CREATE TABLE deskload.run (
     permits       bigint NOT NULL DEFAULT 0, -- given so far; never goes back
     started_ms    bigint NOT NULL,
     ended_ms      bigint,
-    exit_code     integer
+    exit_code     integer,
+    pruned_ms     bigint           -- UNIX time: when its rows were given up
 );
 -- The processes that worked on a run.
 CREATE TABLE deskload.invocation (
@@ -145,7 +146,8 @@ CREATE TABLE deskload.worker (
     account bigint NOT NULL REFERENCES deskload.account,
     name    text   NOT NULL,
     seen    bigint NOT NULL,
-    batch   bigint NOT NULL DEFAULT 0 -- the last one that was taken in
+    resends boolean NOT NULL,          -- a person said that it sends rows in doubt again
+    batch   bigint NOT NULL DEFAULT 0  -- the last one that was taken in
 );
 
 -- Leases. A ticket's rows are in one unit, so one worker at a time sends them.

@@ -78,12 +78,18 @@ BEGIN
         'twins', CASE WHEN v_state = 1 THEN deskload.skip_twins(v_run, v_found) ELSE '[]' END));
 END $$;
 
--- Makes failed rows pending again. Those that newer data has come after are settled in their turn.
+-- Makes failed rows pending again. Those that newer data has come after are settled in their turn. NULL: the run's rows were
+-- given up.
 CREATE FUNCTION deskload.retry(v_run bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    v_rows bigint;
+    v_rows   bigint;
+    v_pruned bigint;
 BEGIN
     PERFORM 1 FROM deskload.rows WHERE run = v_run AND state = 3 ORDER BY number FOR UPDATE;
+    SELECT pruned_ms INTO v_pruned FROM deskload.run WHERE id = v_run FOR UPDATE;
+    IF v_pruned IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
     UPDATE deskload.rows SET state = 2, retried = true WHERE run = v_run AND state = 3;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM deskload.count_up(v_run, jsonb_build_object('3', -v_rows));

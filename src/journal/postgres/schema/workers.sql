@@ -71,14 +71,15 @@ BEGIN
 END $$;
 
 -- A worker begins, for the account of a desk.
-CREATE FUNCTION deskload.join_in(v_account bigint, v_name text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION deskload.join_in(v_account bigint, v_name text, v_resends boolean)
+RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_worker bigint;
 BEGIN
     -- Those that have been silent for a week do not come back.
     DELETE FROM deskload.worker WHERE account = v_account AND seen < deskload.now_us() - 7 * 86400000000;
-    INSERT INTO deskload.worker (account, name, seen) VALUES (v_account, v_name, deskload.now_us())
-        RETURNING id INTO v_worker;
+    INSERT INTO deskload.worker (account, name, seen, resends)
+        VALUES (v_account, v_name, deskload.now_us(), v_resends) RETURNING id INTO v_worker;
     RETURN v_worker;
 END $$;
 
@@ -94,6 +95,19 @@ BEGIN
     DELETE FROM deskload.worker WHERE id = v_worker;
 END $$;
 
+-- Whether a worker of the account is alive, and has a share of its tickets.
+CREATE FUNCTION deskload.is_at_work(v_account bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM deskload.unit WHERE account = v_account AND until > deskload.now_us())
+$$;
+
+-- Whether a row in doubt is with a worker that sends such rows again: it waits for its turn, and is not on its way yet. One
+-- that is not going to be sent after all is so, too, until that worker leaves, which it does at once.
+CREATE FUNCTION deskload.is_resent(v_account bigint, v_run bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM deskload.unit JOIN deskload.worker ON worker.id = unit.worker AND resends
+        JOIN deskload.rows ON rows.run = v_run AND rows.unit = unit.unit AND state = 5
+        WHERE unit.account = v_account AND until > deskload.now_us())
+$$;
+
 -- Makes a run the one that the account's workers work on. False: they are at work on another one.
 CREATE FUNCTION deskload.activate(v_run bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -102,8 +116,8 @@ DECLARE
 BEGIN
     SELECT account INTO STRICT v_account FROM deskload.run WHERE id = v_run;
     SELECT run INTO v_before FROM deskload.account WHERE id = v_account FOR NO KEY UPDATE;
-    IF v_before IS DISTINCT FROM v_run AND v_before IS NOT NULL AND deskload.is_left(v_before, '{}')
-        AND EXISTS (SELECT FROM deskload.unit WHERE account = v_account AND until > deskload.now_us()) THEN
+    IF v_before <> v_run AND deskload.is_at_work(v_account)
+        AND (deskload.is_left(v_before, '{}') OR deskload.is_resent(v_account, v_before)) THEN
         RETURN false;
     END IF;
     UPDATE deskload.account SET run = v_run WHERE id = v_account;
