@@ -67,8 +67,7 @@ pub fn run(args: &PruneArgs) -> Result<(), Error> {
                 Space::GivenBack(bytes) => bytes,
                 Space::OfTheDatabase => 0,
             };
-            let told =
-                Told { schema: SCHEMA, dry_run: args.dry_run, pruned: &done.pruned, bytes_given_back };
+            let told = Told { schema: SCHEMA, dry_run: args.dry_run, pruned: &done.pruned, bytes_given_back };
             // Where another process is at work, that is told last.
             match done.refused {
                 None => voice::tell_last("prune", told),
@@ -188,7 +187,8 @@ fn in_words(Done { pruned, space, .. }: &Done, args: &PruneArgs) -> Vec<String> 
             Space::GivenBack(given_back) => format!("; {} given back", bytes(*given_back)),
             Space::OfTheDatabase if pruned.rows == 0 => String::new(),
             Space::OfTheDatabase => {
-                "; their space is the table's once it is vacuumed, and none is given back to the disk".to_owned()
+                "; their space is the table's once it is vacuumed, and none is given back to the disk"
+                    .to_owned()
             }
         };
         format!("pruned {what}{space}")

@@ -13,7 +13,7 @@ use crate::ticket::Field;
 
 /// Above so many applied rows their tickets are not counted: they would have to be sorted, which takes some seconds for
 /// each further million.
-const SORTED_MAX: u64 = 1_000_000;
+pub(super) const SORTED_MAX: u64 = 1_000_000;
 
 /// CROSS holds SQLite to this order: few rows have a detail, and without statistics it would read every row of the run
 /// and look for the detail of each.

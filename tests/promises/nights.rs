@@ -7,7 +7,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use deskload::error::{EXIT_ATTENTION, EXIT_DONE, EXIT_OVERLAP, EXIT_TERMINATE};
+use deskload::error::{
+    EXIT_ATTENTION, EXIT_CREDENTIALS, EXIT_DONE, EXIT_GUARD, EXIT_INPUT, EXIT_MACHINE, EXIT_OVERLAP,
+    EXIT_TERMINATE, EXIT_TOO_MANY_FAILURES, EXIT_USAGE,
+};
 use deskload::sandbox::{Fate, Reply, When};
 use rustix::process::Signal;
 
@@ -15,6 +18,7 @@ use crate::support::{Bench, Started, TOKEN, csv, tool};
 
 const SERVICE: &str = include_str!("../../docs/examples/deskload.service");
 const WORKER: &str = include_str!("../../docs/examples/several-machines/deskload-work.service");
+const MANIFEST: &str = include_str!("../../docs/examples/several-machines/kubernetes.yaml");
 const TIMER: &str = include_str!("../../docs/examples/deskload.timer");
 const CRONTAB: &str = include_str!("../../docs/examples/crontab");
 const NIGHTS: &str = include_str!("../../docs/nights.md");
@@ -169,6 +173,37 @@ fn systemd_understands_the_units_of_the_guide() {
     assert!(!said.stderr.contains("deskload"), "{}", said.stderr);
     let words = [analyze.to_str().unwrap(), "calendar", value(TIMER, "OnCalendar")];
     Bench::start_as(&words, &bench.dir(), &[("PATH", path)]).finish().code(0);
+}
+
+#[test]
+fn kubernetes_understands_the_manifest_of_the_guide() {
+    let Some(validate) = tool("kubernetes-validate") else { return };
+    let bench = Bench::new();
+    let check = |manifest: &str, version: &[&str]| {
+        bench.file("manifest.yaml", manifest);
+        let words = [&[validate.to_str().unwrap(), "--strict"], version, &["manifest.yaml"]].concat();
+        let path: &Path = "/usr/local/bin:/usr/bin:/bin".as_ref();
+        Bench::start_as(&words, &bench.dir(), &[("PATH", path)]).finish()
+    };
+    // The oldest that the manifest names, and the newest that is known.
+    check(MANIFEST, &["-k", "1.31"]).code(0);
+    check(MANIFEST, &[]).code(0);
+    let misspelt = MANIFEST.replace("backoffLimit", "backofLimit");
+    assert_ne!(check(&misspelt, &[]).code, Some(0), "a word that Kubernetes does not know is found");
+}
+
+#[test]
+fn the_job_of_the_manifest_is_not_tried_again_where_a_person_has_to_look() {
+    let looks = [
+        EXIT_MACHINE,
+        EXIT_USAGE,
+        EXIT_ATTENTION,
+        EXIT_CREDENTIALS,
+        EXIT_INPUT,
+        EXIT_GUARD,
+        EXIT_TOO_MANY_FAILURES,
+    ];
+    assert!(MANIFEST.contains(&format!("values: {looks:?} }}")), "{looks:?}");
 }
 
 /// The command of a line of a crontab, behind its five fields.

@@ -217,34 +217,45 @@ impl Drop for Postgres {
     }
 }
 
-/// A session at work, which is over with its transaction when it is dropped.
-pub(crate) struct Psql {
+/// Somebody's transaction, which keeps what it has locked; it is rolled back when this is dropped.
+pub(crate) struct Held {
     program: Child,
     answers: BufReader<ChildStdout>,
 }
 
 impl Postgres {
-    /// A session in one of its databases.
-    pub(crate) fn session_in(&self, database: &str) -> Psql {
+    /// Begins a transaction with these statements.
+    pub(crate) fn hold(&self, sql: &str) -> Held {
+        self.hold_in("desk", sql)
+    }
+
+    /// The same, in another of its databases.
+    pub(crate) fn hold_in(&self, database: &str, sql: &str) -> Held {
         let args = ["-h", &self.socket(), "-U", "deskload", "-d", database, "-AtX", "-v", "ON_ERROR_STOP=1"];
         let mut command = self.command("psql");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut program = command.spawn().unwrap();
         let answers = BufReader::new(program.stdout.take().unwrap());
-        Psql { program, answers }
+        let mut held = Held { program, answers };
+        held.ask(&format!("BEGIN; {sql}"));
+        held
     }
 }
 
-impl Psql {
-    /// Gives it a statement, and waits until it is done.
-    pub(crate) fn ask(&mut self, sql: &str) {
+impl Held {
+    pub(crate) fn commit(mut self) {
+        self.ask("COMMIT");
+    }
+
+    /// Gives it statements, and waits until they are done.
+    fn ask(&mut self, sql: &str) {
         writeln!(self.program.stdin.as_mut().unwrap(), "{sql};\n\\echo done").unwrap();
         let is_done = |line: io::Result<String>| line.unwrap() == "done";
         assert!(self.answers.by_ref().lines().any(is_done), "{sql}");
     }
 }
 
-impl Drop for Psql {
+impl Drop for Held {
     fn drop(&mut self) {
         drop(self.program.stdin.take());
         let _ = self.program.wait();

@@ -1,6 +1,7 @@
 //! Which units are ours, and the rows in them: a thread that renews leases and hands out rows.
 //!
-//! It reads each unit once from its start, in file order, when it is leased; rows of a ticket so come in their order.
+//! It reads each unit once from its start, in file order, when it is leased; rows of a ticket so come in their order. Units
+//! that were leased at different times take turns: those of a worker that died do not wait for the end of our own.
 //! Towards the end, when all has been handed out, it looks now and then for rows that have become free again: a doubt
 //! that was settled, a unit that a worker left. It ends the pipeline's rows once nobody has anything left to send.
 //! It gives no permits: a row handed out that is not ours any more is refused by the database.
@@ -162,7 +163,7 @@ impl Hand {
             if let Some(Unread { units, after }) = self.unread.pop_front() {
                 let rows = self.page(&units, after, false)?;
                 if let Some(last) = rows.last() {
-                    self.unread.push_front(Unread { units, after: number(last)? });
+                    self.unread.push_back(Unread { units, after: number(last)? });
                 }
                 self.hand_out(&rows)?;
             } else if self.is_left()? {

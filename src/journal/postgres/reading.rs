@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::compare::{self, MAY_HAVE_CHANGED};
 use super::session::{CALL_MAX, Failure, Value};
+use super::setup::get;
 use super::shared::{SELECT, Shared, json, others_at_work};
 use super::worker::{micros, odd};
 use super::{stage, to_i64};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::input::spool::Taken;
 use crate::input::{Header, Record, Survey};
 use crate::journal::archive::{Archive, KeptRows, ReadOnce};
-use crate::journal::changed::{Changed, ChangedField, SettledOtherwise, names};
+use crate::journal::changed::{Changed, ChangedField, SORTED_MAX, SettledOtherwise, names};
 use crate::journal::invocations::{End, Invocation};
 use crate::journal::minutes::{Latencies, Minute};
 use crate::journal::prune::{Prune, Pruned};
@@ -255,23 +256,27 @@ impl Archive for Shared {
     }
 
     fn changed(&self, run: &Run) -> Result<Changed, Error> {
-        let id = to_i64(run.key.id);
-        let sql = "SELECT field, count(*) FROM deskload.rows, jsonb_object_keys(asks) AS field
-                   WHERE run = $1 AND state = 1 GROUP BY field";
+        let is_counted = run.counts.applied <= SORTED_MAX;
+        let tickets = if is_counted { "count(DISTINCT ticket)" } else { "NULL::bigint" };
+        let applied = "deskload.rows WHERE run = $1 AND state = 1";
+        let values: [Value<'_>; 1] = [(&to_i64(run.key.id), Type::INT8)];
+        let sql = format!(
+            "SELECT field, count(*), {tickets} FROM (SELECT ticket, asks FROM {applied}) AS applied,
+                 jsonb_object_keys(asks) AS field GROUP BY field"
+        );
         let mut counts = HashMap::new();
-        for row in self.query(sql, &[(&id, Type::INT8)])? {
-            let (field, rows): (String, i64) =
-                row.try_get(0).and_then(|field| Ok((field, row.try_get(1)?))).map_err(|_| odd())?;
-            counts.insert(field, rows.unsigned_abs());
+        for row in self.query(&sql, &values)? {
+            let (rows, tickets): (i64, Option<i64>) = (get(&row, 1)?, get(&row, 2)?);
+            counts.insert(get::<String>(&row, 0)?, (rows.unsigned_abs(), tickets.map(i64::unsigned_abs)));
         }
         let mut field = |name: String| {
-            let rows = counts.remove(&name.to_ascii_lowercase())?;
-            Some(ChangedField { name, rows, tickets: None })
+            let (rows, tickets) = counts.remove(&name.to_ascii_lowercase())?;
+            Some(ChangedField { name, rows, tickets })
         };
-        let sql = "SELECT count(DISTINCT ticket) FROM deskload.rows WHERE run = $1 AND state = 1";
-        let tickets: Option<i64> = self.one(sql, &[(&id, Type::INT8)])?;
+        let all: Option<i64> =
+            if is_counted { self.one(&format!("SELECT {tickets} FROM {applied}"), &values)? } else { None };
         Ok(Changed {
-            tickets: tickets.map(i64::unsigned_abs),
+            tickets: all.map(i64::unsigned_abs),
             fields: names(run).filter_map(&mut field).collect(),
         })
     }

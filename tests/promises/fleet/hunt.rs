@@ -48,7 +48,7 @@ impl Fleet {
         ));
     }
 
-    fn await_share(&self, workers: &[&Started]) {
+    pub(super) fn await_share(&self, workers: &[&Started]) {
         for worker in workers {
             self.await_of(worker, "EXISTS (SELECT FROM deskload.unit WHERE unit.worker = w.id)");
         }
@@ -58,7 +58,7 @@ impl Fleet {
         self.await_of(worker, "NOT EXISTS (SELECT FROM deskload.unit WHERE unit.worker = w.id)");
     }
 
-    fn await_sending(&self, worker: &Started) {
+    pub(super) fn await_sending(&self, worker: &Started) {
         self.await_of(worker, "EXISTS (SELECT FROM deskload.rows WHERE rows.worker = w.id AND state = 0)");
     }
 }

@@ -5,8 +5,11 @@
 
 mod hunt;
 mod proxy;
+mod prune;
 mod races;
+mod resting;
 mod standby;
+mod taken;
 mod ways;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use deskload::shutdown::Shutdown;
 use deskload::todo::Source;
 
 use super::{Engine, Input};
-use crate::support::postgres::{Postgres, Psql};
+use crate::support::postgres::{Held, Postgres};
 
 /// Starting a server takes a second or two, and a case some milliseconds.
 static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -26,6 +26,8 @@ pub(in crate::journals) struct Database {
     name: String,
     /// Who renews the worker's leases, and where its rows would come from.
     at_work: Option<(Keeper, Source)>,
+    /// Whether a person said that workers send rows in doubt again.
+    pub(super) resends: bool,
     server: Arc<Postgres>,
 }
 
@@ -66,16 +68,18 @@ impl Database {
     }
 
     /// Somebody's transaction in it, which keeps what it has locked until this is dropped.
-    pub(super) fn hold(&self, sql: &str) -> Psql {
-        let mut session = self.server.session_in(&self.name);
-        session.ask("BEGIN");
-        session.ask(sql);
-        session
+    pub(super) fn hold(&self, sql: &str) -> Held {
+        self.server.hold_in(&self.name, sql)
     }
 
     /// Sets what whoever connects to it from now on finds set.
     pub(super) fn set(&self, setting: &str) {
         self.ask(&format!("ALTER DATABASE {} SET {setting}", self.name));
+    }
+
+    /// The account's workers are to work on this run.
+    pub(super) fn activate(&mut self, run: &Run) -> Result<(), Error> {
+        self.journal.activate(run)
     }
 
     /// How many sessions of the program are in it.
@@ -95,7 +99,7 @@ impl Engine for Database {
         let (server, name) = made()?;
         let place = Place::parse(&server.url_of(&name)).unwrap();
         setup::init(&place).unwrap();
-        Some(Self { journal: Shared::open(&place).unwrap(), name, at_work: None, server })
+        Some(Self { journal: Shared::open(&place).unwrap(), name, at_work: None, resends: false, server })
     }
 
     fn archive(&mut self) -> &mut dyn Archive {
@@ -108,7 +112,7 @@ impl Engine for Database {
             rates: Vec::new(),
             rate_per_ticket: None,
             burst: None,
-            resends: false,
+            resends: self.resends,
             patience: Duration::from_secs(30),
             shutdown: Shutdown::default(),
         };

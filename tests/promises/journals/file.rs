@@ -13,6 +13,13 @@ pub(in crate::journals) struct File {
     _folder: TempDir,
 }
 
+impl File {
+    /// Its tables, beside the journal.
+    pub(super) fn tables(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.journal.path()).unwrap()
+    }
+}
+
 impl Engine for File {
     type Worker = Journal;
 

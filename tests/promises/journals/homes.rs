@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deskload::error::EXIT_DONE;
+use deskload::journal::minutes::{Latencies, Minute};
 
 use crate::support::Bench;
 use crate::support::ledger::dump;
@@ -10,8 +11,8 @@ use crate::support::postgres::Postgres;
 
 /// Where the program keeps its journal.
 pub(super) trait Home: Sized {
-    /// The table of runs.
-    const RUNS: &'static str;
+    /// What comes before the name of a table.
+    const TABLES: &'static str;
 
     /// `None` where the engine is missing, which has been said.
     fn of(bench: Bench) -> Option<Self>;
@@ -24,14 +25,40 @@ pub(super) trait Home: Sized {
     fn rows(&self) -> usize;
     /// How many texts of rows are kept: whole inputs, or single rows.
     fn texts(&self) -> usize;
-    /// Does this to the journal's tables by their names.
+    /// Does this to the journal's tables.
     fn change(&self, sql: &str);
+    /// How the journal keeps latencies, as a column and its value.
+    fn latencies(latencies: &Latencies) -> (&'static str, String);
 
     /// The run was last worked on so many days ago.
     fn age(&self, run: u64, days: u64) {
         let ms = days * 86_400_000;
-        let (table, ago) = (Self::RUNS, format!("ended_ms = ended_ms - {ms}, started_ms = started_ms - {ms}"));
-        self.change(&format!("UPDATE {table} SET {ago} WHERE id = {run}"));
+        self.change(&format!(
+            "UPDATE {}run SET ended_ms = ended_ms - {ms}, started_ms = started_ms - {ms} WHERE id = {run}",
+            Self::TABLES
+        ));
+    }
+
+    /// Run 1 has this sample.
+    fn sample(&self, minute: &Minute) {
+        let Minute {
+            minute,
+            applied,
+            failed,
+            in_doubt,
+            throttled,
+            paused_ms,
+            away_ms,
+            per_second,
+            latencies,
+        } = minute;
+        let (column, latencies) = Self::latencies(latencies);
+        let per_second = per_second.map_or_else(|| "NULL".to_owned(), |rate| rate.to_string());
+        self.change(&format!(
+            "INSERT INTO {}minute (run, minute, applied, failed, in_doubt, throttled, paused_ms, away_ms, per_second, {column})
+             VALUES (1, {minute}, {applied}, {failed}, {in_doubt}, {throttled}, {paused_ms}, {away_ms}, {per_second}, {latencies})",
+            Self::TABLES
+        ));
     }
 }
 
@@ -39,7 +66,7 @@ pub(super) trait Home: Sized {
 pub(super) struct Folder(Bench);
 
 impl Home for Folder {
-    const RUNS: &'static str = "run";
+    const TABLES: &'static str = "";
 
     fn of(bench: Bench) -> Option<Self> {
         Some(Self(bench.set("DESKLOAD_MAX_FAILURES", "100%")))
@@ -68,6 +95,13 @@ impl Home for Folder {
     fn change(&self, sql: &str) {
         rusqlite::Connection::open(self.0.journal()).unwrap().execute(sql, []).unwrap();
     }
+
+    fn latencies(latencies: &Latencies) -> (&'static str, String) {
+        let bytes = latencies.0.iter().flat_map(|count| u32::try_from(*count).unwrap().to_le_bytes());
+        let hex = bytes.fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        // Requests that never left are told nowhere any more, and have a column still.
+        ("not_sent, latency", format!("0, x'{hex}'"))
+    }
 }
 
 /// A database of the server that cases share.
@@ -78,7 +112,7 @@ pub(super) struct Hosted {
 }
 
 impl Home for Hosted {
-    const RUNS: &'static str = "deskload.run";
+    const TABLES: &'static str = "deskload.";
 
     fn of(bench: Bench) -> Option<Self> {
         let (server, name) = super::database::made()?;
@@ -109,6 +143,10 @@ impl Home for Hosted {
 
     fn change(&self, sql: &str) {
         self.server.ask_in(&self.name, sql);
+    }
+
+    fn latencies(latencies: &Latencies) -> (&'static str, String) {
+        ("latencies", format!("ARRAY{:?}::bigint[]", latencies.0))
     }
 }
 

@@ -3,6 +3,8 @@
 //! A case sees a journal as the program does: [`Commits`] takes batches in and gives permits, [`Archive`] tells how rows
 //! stand. Where PostgreSQL is missing, its half says that it was not run.
 
+mod alike;
+mod at_work;
 mod changed;
 mod database;
 mod file;
@@ -10,6 +12,7 @@ mod homes;
 mod keys;
 mod lives;
 mod newer;
+mod page;
 mod prune;
 mod rows;
 mod samples;

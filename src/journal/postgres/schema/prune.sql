@@ -82,7 +82,7 @@ BEGIN
         RETURN;
     END IF;
     LOOP
-        above := v_from + least(span, 9223372036854775807 - v_from);
+        above := v_from + least(span, 9223372036854775807 - greatest(v_from, 0));
         SELECT count(*) INTO v_rows FROM unnest(v_closed) AS closed(id), LATERAL (
             SELECT FROM deskload.rows WHERE run = closed.id AND ticket > v_from AND ticket <= above
                 ORDER BY ticket LIMIT v_window + 1) AS counted;
