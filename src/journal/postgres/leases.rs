@@ -1,7 +1,8 @@
 //! Which units are ours, and the rows in them: a thread that renews leases and hands out rows.
 //!
 //! It reads each unit once from its start, in file order, when it is leased; rows of a ticket so come in their order. Units
-//! that were leased at different times take turns: those of a worker that died do not wait for the end of our own.
+//! that were leased at different times take turns, the newest first: those of a worker that died do not wait for the end of
+//! our own.
 //! Towards the end, when all has been handed out, it looks now and then for rows that have become free again: a doubt
 //! that was settled, a unit that a worker left. It ends the pipeline's rows once nobody has anything left to send.
 //! It gives no permits: a row handed out that is not ours any more is refused by the database.
@@ -33,6 +34,9 @@ const PAGE: i64 = 64;
 
 /// Pages read ahead.
 const PAGES: usize = 4;
+
+/// A lease that ends has ended so long after.
+const JUST_AFTER: Duration = Duration::from_millis(1);
 
 /// Between two looks for rows that have become free.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -151,6 +155,8 @@ struct Kept {
     units: Vec<(u8, i64)>,
     run: Option<i64>,
     found: u64,
+    /// Until the next lease of another ends.
+    next_end_us: Option<u64>,
 }
 
 impl Hand {
@@ -203,9 +209,11 @@ impl Hand {
         let new = self.with.leases.set(&kept.units);
         if !new.is_empty() {
             tracing::debug!(units = ?new, "leased");
-            self.unread.push_back(Unread { units: new, after: 0 });
+            self.unread.push_front(Unread { units: new, after: 0 });
         }
-        self.next_keep = Instant::now() + TERM / 4;
+        // Of a worker that has died the units are taken over at once.
+        let next_end = kept.next_end_us.map_or(TERM, |us| Duration::from_micros(us) + JUST_AFTER);
+        self.next_keep = Instant::now() + next_end.min(TERM / 4);
         Ok(())
     }
 

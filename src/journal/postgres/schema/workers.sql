@@ -46,7 +46,8 @@ BEGIN
     END IF;
     PERFORM 1 FROM deskload.unit WHERE account = v_account AND worker = v_worker ORDER BY unit FOR UPDATE;
     v_now := deskload.now_us();
-    SELECT count(*) INTO v_live FROM deskload.worker WHERE account = v_account AND seen > v_now - v_term;
+    -- Who has been silent for two renewals has no share any more: others may have it as soon as the leases end.
+    SELECT count(*) INTO v_live FROM deskload.worker WHERE account = v_account AND seen > v_now - v_term / 2;
     SELECT ceil(count(*)::numeric / greatest(v_live, 1)) INTO v_share FROM deskload.unit WHERE account = v_account;
     UPDATE deskload.unit SET until = v_now + v_term WHERE account = v_account AND worker = v_worker;
     GET DIAGNOSTICS v_mine = ROW_COUNT;
@@ -64,7 +65,9 @@ BEGIN
             WHERE account = v_account AND unit = ANY (v_taken);
         v_found := deskload.cut_off(v_account, NULL, v_taken);
     END IF;
-    RETURN jsonb_build_object('found', v_found,
+    -- The next lease of another that ends; with who is alive it is renewed long before.
+    RETURN jsonb_build_object('found', v_found, 'next_end_us', (SELECT min(until) - v_now FROM deskload.unit
+            WHERE account = v_account AND worker <> v_worker AND until > v_now),
         'run', (SELECT run FROM deskload.account WHERE id = v_account), 'units', coalesce(
         (SELECT jsonb_agg(jsonb_build_array(unit, epoch) ORDER BY unit) FROM deskload.unit
             WHERE account = v_account AND worker = v_worker), '[]'::jsonb));
