@@ -1,6 +1,6 @@
 //! One request, and the reply to it.
 //!
-//! A call of [`Client::post`] is a permit spent: the desk sees the request once, or not at all. It leaves on the
+//! A call of `Client::post` is a permit spent: the desk sees the request once, or not at all. It leaves on the
 //! connection that it is given, or on none: where hyper hands it back, which it does only while it is still queued, not a
 //! byte of it was written (`tests/promises/faults/stale.rs` counts copies to prove it), and the row goes again with another
 //! permit. After the first byte may have left, whatever goes wrong is [`Trouble::Timeout`] or [`Trouble::Broken`].

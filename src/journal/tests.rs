@@ -271,14 +271,20 @@ fn recovery_puts_what_was_sending_in_doubt_and_doing_it_twice_changes_nothing() 
 
 #[test]
 fn each_word_settles_rows_in_doubt_its_way() {
-    for (word, state_after) in
-        [(Word::Applied, State::Applied), (Word::Resend, State::Pending), (Word::Skip, State::Skipped)]
-    {
+    for (word, state_after, said) in [
+        (Word::Applied, State::Applied, "the desk has it"),
+        (Word::Resend, State::Pending, "to send it again"),
+        (Word::Skip, State::Skipped, "to leave it"),
+    ] {
         let (_folder, mut journal, run) = opened(&csv(5));
         end(&mut journal, &run, &[1, 2, 3, 4], &in_doubt());
         assert_eq!(journal.resolve(&run, word, Some(&[(2, 3)])).unwrap().rows, 2);
         assert_eq!(state(&journal, &run, 1), Some(State::InDoubt));
         assert_eq!(state(&journal, &run, 2), Some(state_after));
+        let sql = "SELECT message FROM detail WHERE key = ?1";
+        let message: String =
+            journal.conn.query_row(sql, [run.key.key_before + 2], |row| row.get(0)).unwrap();
+        assert!(message.ends_with(said), "{message}");
         assert_counts(&journal, &run);
         assert_eq!(journal.resolve(&run, word, None).unwrap().rows, 2);
         assert_eq!(journal.resolve(&run, word, None).unwrap().rows, 0);

@@ -61,8 +61,7 @@ fn a_prune_that_is_under_way_keeps_no_worker_from_its_permits() {
 #[test]
 fn a_way_to_the_database_that_breaks_in_a_prune_is_told_and_the_same_command_goes_on() {
     let Some(mut fleet) = night() else { return };
-    let _row =
-        fleet.database.hold("SELECT FROM deskload.rows WHERE run = 1 AND number = 2 FOR UPDATE;");
+    let _row = fleet.database.hold("SELECT FROM deskload.rows WHERE run = 1 AND number = 2 FOR UPDATE;");
     let prune = fleet.bench.start(&ALL);
     fleet.database.until(A_STATEMENT_WAITS);
     fleet.database.crash();

@@ -207,7 +207,7 @@ fn what_was_given_longer_ago_than_max_age_is_sent_all_the_same<H: Home>() {
     bench.run(&["run", "2.csv"]).code(EXIT_DONE);
     let started = |run: u64, days: i64| {
         let later = format!("started_ms = started_ms + {} WHERE id = {run}", days * 86_400_000);
-        home.change(&format!("UPDATE {} SET {later}", H::RUNS));
+        home.change(&format!("UPDATE {}run SET {later}", H::TABLES));
     };
     let night = |age: &str, text: &str| {
         bench.file("changed.csv", format!("ticket_id,staff\n{text}"));
