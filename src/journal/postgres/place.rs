@@ -6,11 +6,16 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 
 /// How URLs of a journal on PostgreSQL begin.
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
+/// A server that has gone without a word is noticed so, where an answer may take long: as with the desk's connections.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 /// What a URL may name that libpq knows and the client does not.
 const ROOT_CERTIFICATE: &str = "sslrootcert";
@@ -59,6 +64,7 @@ impl Place {
             }
         }
         config.application_name("deskload").connect_timeout(super::session::CALL_MAX);
+        config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).tcp_user_timeout(UNACKNOWLEDGED_MAX);
         Ok(Self { config, root_certificate })
     }
 

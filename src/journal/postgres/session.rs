@@ -88,6 +88,11 @@ impl Session {
         self.call(CALL_MAX, async |client| client.query_typed(sql, values).await)
     }
 
+    /// The same, of one that takes the longer the more rows there are.
+    pub(super) fn query_long(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Failure> {
+        self.call(LONG_MAX, async |client| client.query_typed(sql, values).await)
+    }
+
     /// Statements without values, or several at once.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Error> {
         self.call(LONG_MAX, async |client| client.batch_execute(sql).await).map_err(Failure::into_error)

@@ -139,12 +139,13 @@ impl Shared {
     }
 
     /// Asks the database. Everything that is asked so may be asked twice: a connection that has lain idle for the time
-    /// of a run may be gone, and the next one is tried at once.
+    /// of a run may be gone, and the next one is tried at once. No lease depends on it, so that it may take as long as a
+    /// report of millions of rows does.
     pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<DbRow>, Error> {
         let mut session = self.session.borrow_mut();
         let mut was_lost = false;
         loop {
-            match session.query(sql, values) {
+            match session.query_long(sql, values) {
                 Err(Failure::Conflict(_)) => {}
                 Err(Failure::Lost(_)) if !std::mem::replace(&mut was_lost, true) => {}
                 answer => return answer.map_err(Failure::into_error),
