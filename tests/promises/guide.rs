@@ -147,7 +147,7 @@ fn chapters() -> Vec<PathBuf> {
 #[test]
 fn every_flag_in_the_guide_exists() {
     // Of cargo, systemctl, systemd-creds, curl, cargo-deb; and the one that is told not to exist.
-    let others = ["release", "path", "locked", "now", "name", "data-binary", "token"];
+    let others = ["release", "path", "locked", "test", "now", "name", "data-binary", "token"];
     let mut known = BTreeSet::from_iter(others.map(str::to_owned));
     let mut command = deskload::cli::Cli::command();
     command.build();

@@ -104,13 +104,14 @@ impl Session {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // Each of them is to see what was committed before it, whatever the database's default is.
-        self.run("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        self.call(CALL_MAX, async |client| client.batch_execute(begin).await).map_err(Failure::into_error)?;
         let Some(client) = self.client.take() else {
             return Err(unreachable(&self.place, "the connection was closed"));
         };
         let transaction = Transaction { runtime: &self.runtime, place: &self.place, client };
         let done = work(&transaction)?;
-        transaction.run("COMMIT")?;
+        transaction.wait(CALL_MAX, transaction.client.batch_execute("COMMIT"))?;
         self.client = Some(transaction.client);
         Ok(done)
     }
