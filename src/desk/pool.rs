@@ -33,8 +33,8 @@ pub(crate) struct Pool<L> {
     most: usize,
     /// So many of them have not been used.
     new: usize,
-    /// So many were closed before anything was sent on them, and have not been told of.
-    closed_unused: usize,
+    /// Those that were closed before anything was sent on them and have not been told of; of each, whether it was a probe.
+    closed_unused: Vec<bool>,
 }
 
 /// One of them.
@@ -42,6 +42,8 @@ pub(crate) struct Idle<L> {
     line: L,
     since: Instant,
     is_new: bool,
+    /// It was begun while the desk was away.
+    probe: bool,
 }
 
 impl<L> Idle<L> {
@@ -58,7 +60,7 @@ impl<L> Idle<L> {
 impl<L: Line> Pool<L> {
     /// For so many connections at most.
     pub(crate) fn new(most: usize) -> Self {
-        Self { idle: VecDeque::new(), most, new: 0, closed_unused: 0 }
+        Self { idle: VecDeque::new(), most, new: 0, closed_unused: Vec::new() }
     }
 
     /// How many there are that will not be too old at that moment.
@@ -76,7 +78,7 @@ impl<L: Line> Pool<L> {
             if idle.line.is_open() {
                 return Some(idle);
             }
-            self.closed_unused += usize::from(idle.is_new);
+            self.closed_unused.extend(idle.is_new.then_some(idle.probe));
         }
         None
     }
@@ -88,9 +90,9 @@ impl<L: Line> Pool<L> {
     }
 
     /// Lays a new connection ready.
-    pub(crate) fn lay(&mut self, line: L, now: Instant) {
+    pub(crate) fn lay(&mut self, line: L, probe: bool, now: Instant) {
         self.new += 1;
-        self.idle.push_back(Idle { line, since: now, is_new: true });
+        self.idle.push_back(Idle { line, since: now, is_new: true, probe });
     }
 
     /// Keeps a connection that has served. One that is not ready for another request by then has been
@@ -98,22 +100,24 @@ impl<L: Line> Pool<L> {
     pub(crate) fn put(&mut self, line: L, now: Instant) -> bool {
         let is_kept = line.is_open() && self.idle.len() < self.most;
         if is_kept {
-            self.idle.push_back(Idle { line, since: now, is_new: false });
+            self.idle.push_back(Idle { line, since: now, is_new: false, probe: false });
         }
         is_kept
     }
 
-    /// Takes away what has grown old. Gives how many were closed before anything was sent on them: to connect to such a
-    /// desk is of no use.
-    pub(crate) fn sweep(&mut self, now: Instant) -> usize {
+    /// Takes away what has grown old. Gives those that were closed before anything was sent on them, of each whether it was a
+    /// probe: to connect to such a desk is of no use.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<bool> {
         while let Some(idle) = self.idle.pop_front_if(|idle| idle.is_old(now)) {
             self.new -= usize::from(idle.is_new);
         }
         if self.new > 0 {
-            self.idle.retain(|idle| !idle.is_new || idle.line.is_open());
-            let left = self.idle.iter().filter(|idle| idle.is_new).count();
-            self.closed_unused += self.new - left;
-            self.new = left;
+            self.idle.retain(|idle| {
+                let is_lost = idle.is_new && !idle.line.is_open();
+                self.closed_unused.extend(is_lost.then_some(idle.probe));
+                self.new -= usize::from(is_lost);
+                !is_lost
+            });
         }
         std::mem::take(&mut self.closed_unused)
     }
@@ -167,7 +171,7 @@ mod tests {
         assert!(pool.put(kept.clone(), Instant::now()) && !pool.put(wire(3), Instant::now()));
         kept.1.set(false);
         assert_eq!(taken(&mut pool), None);
-        assert_eq!(pool.sweep(Instant::now()), 0, "it has served, so that its end is no trouble");
+        assert!(pool.sweep(Instant::now()).is_empty(), "it has served, so that its end is no trouble");
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,16 +179,21 @@ mod tests {
         let mut pool = Pool::new(8);
         let lines = [1, 2, 3, 4].map(wire);
         for line in &lines {
-            pool.lay(line.clone(), Instant::now());
+            pool.lay(line.clone(), line.0 == 3, Instant::now());
         }
         lines[0].1.set(false);
         lines[2].1.set(false);
-        assert_eq!((pool.sweep(Instant::now()), pool.sweep(Instant::now())), (2, 0));
+        assert_eq!(pool.sweep(Instant::now()), [false, true], "the third was a probe");
+        assert!(pool.sweep(Instant::now()).is_empty(), "once");
         lines[3].1.set(false);
         assert_eq!(taken(&mut pool), Some(2), "the last one was closed");
-        assert_eq!((pool.sweep(Instant::now()), pool.new), (1, 0));
-        pool.lay(wire(5), Instant::now());
+        assert_eq!((pool.sweep(Instant::now()), pool.new), (vec![false], 0));
+        pool.lay(wire(5), false, Instant::now());
         tokio::time::advance(IDLE_MAX).await;
-        assert_eq!((pool.sweep(Instant::now()), pool.new), (0, 0), "one that has grown old is no trouble");
+        assert_eq!(
+            (pool.sweep(Instant::now()), pool.new),
+            (vec![], 0),
+            "one that has grown old is no trouble"
+        );
     }
 }

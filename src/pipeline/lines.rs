@@ -67,20 +67,20 @@ impl<D: Desk, J: Commits> Pipeline<'_, D, J> {
         match line {
             Ok(line) => {
                 self.opening_took = took;
-                self.pool.lay(line, Instant::now());
+                self.pool.lay(line, probe, Instant::now());
             }
             Err(verdict) => self.no_connection(&verdict, probe),
         }
     }
 
     /// Lets go of connections that are too old. To those that the desk has closed unused it might as well not have
-    /// agreed.
+    /// agreed. One that was begun before the desk was away is no probe: several that close together count once.
     pub(super) fn sweep(&mut self) {
-        for _ in 0..self.pool.sweep(Instant::now()) {
+        for probe in self.pool.sweep(Instant::now()) {
             let message = "the desk closed the connection before anything was sent";
             tracing::debug!("{message}");
             let note = Note { reason: Reason::NotSent, message: message.to_owned(), http_status: None };
-            self.no_connection(&Verdict::NotSent { away: true, note }, self.parts.breaker.is_probing());
+            self.no_connection(&Verdict::NotSent { away: true, note }, probe);
         }
     }
 
