@@ -74,7 +74,7 @@ impl Shared {
     pub fn waits_for(&self, run: &Run) -> Result<Option<Place>, Error> {
         let rows = self.query(
             "SELECT d.run, d.number FROM deskload.rows p
-                 JOIN deskload.rows d ON d.ticket = p.ticket AND d.same = p.same AND d.state = 5 AND d.run <> p.run
+                 JOIN deskload.rows d ON d.ticket = p.ticket AND d.same = p.same AND d.state + 0 = 5 AND d.run <> p.run
                  JOIN deskload.run ON run.id = d.run
                  JOIN deskload.run this ON this.id = p.run AND this.account = run.account
              WHERE p.run = $1 AND p.state = 2 ORDER BY p.number, d.run, d.number LIMIT 1",

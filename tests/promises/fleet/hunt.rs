@@ -149,9 +149,9 @@ fn workers_that_are_killed_stopped_and_cut_off_repeat_nothing() {
     });
 }
 
-#[test]
-fn a_queue_that_hands_on_what_is_slow_repeats() {
-    let Some(mut fleet) = Fleet::new(desk_of(ROWS)) else { return };
+/// A round of a queue that hands on what is slow: how many rows it repeats.
+fn handed_on(seed: u64) -> Option<usize> {
+    let mut fleet = Fleet::new(desk_of(ROWS))?;
     fleet.database.ask(
         "CREATE OR REPLACE FUNCTION deskload.cut_off(v_account bigint, v_worker bigint, v_units smallint[])
              RETURNS bigint LANGUAGE sql AS $$
@@ -159,10 +159,21 @@ fn a_queue_that_hands_on_what_is_slow_repeats() {
                  SELECT 0::bigint
              $$",
     );
-    play(&mut fleet, &mut Rng::with_seed(1));
-    let repeated = fleet.repeated();
-    assert!(!repeated.is_empty(), "the judge has missed it");
-    if std::env::var_os("DESKLOAD_TEST_FLEET_ROUNDS").is_some() {
-        writeln!(std::io::stderr(), "the control: {} rows repeated in one round", repeated.len()).unwrap();
+    play(&mut fleet, &mut Rng::with_seed(seed));
+    Some(fleet.repeated().len())
+}
+
+/// What is on its way when a worker is stopped is chance, and on a busy machine a round may repeat nothing.
+#[test]
+fn a_queue_that_hands_on_what_is_slow_repeats() {
+    for seed in 1..=5 {
+        let Some(repeated) = handed_on(seed) else { return };
+        if std::env::var_os("DESKLOAD_TEST_FLEET_ROUNDS").is_some() {
+            writeln!(std::io::stderr(), "the control: {repeated} rows repeated in a round").unwrap();
+        }
+        if repeated > 0 {
+            return;
+        }
     }
+    panic!("the judge has missed it");
 }

@@ -112,10 +112,10 @@ DECLARE
     v_gone bigint;
 BEGIN
     IF v_dry_run THEN
-        SELECT count(*) INTO v_gone FROM deskload.rows WHERE run = ANY (v_goes) AND ticket IS NULL;
+        SELECT count(*) INTO v_gone FROM deskload.rows WHERE run = ANY (v_goes) AND state = 4;
     ELSE
         DELETE FROM deskload.rows WHERE ctid = ANY (ARRAY(SELECT ctid FROM deskload.rows
-            WHERE run = ANY (v_goes) AND ticket IS NULL LIMIT 16384));
+            WHERE run = ANY (v_goes) AND state = 4 LIMIT 16384));
         GET DIAGNOSTICS v_gone = ROW_COUNT;
     END IF;
     RETURN v_gone;

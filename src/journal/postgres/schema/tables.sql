@@ -136,9 +136,11 @@ CREATE TABLE deskload.rows (
     http_status smallint,
     PRIMARY KEY (run, number)
 );
-CREATE INDEX rows_ticket ON deskload.rows (run, ticket, number);
+-- Both are for who looks for a ticket, and for nobody else: statistics know nothing of a run that was just taken in, and then
+-- a row's number would be looked for in the one, and doubts in general among all open rows.
+CREATE INDEX rows_ticket ON deskload.rows (run, ticket, number) WHERE ticket IS NOT NULL;
+CREATE INDEX rows_doubt ON deskload.rows (ticket) WHERE state + 0 = 5;
 CREATE INDEX rows_open ON deskload.rows (run, state, number) INCLUDE (unit) WHERE state NOT IN (1, 6);
-CREATE INDEX rows_doubt ON deskload.rows (ticket) WHERE state = 5;
 
 -- Who works. It is thought alive while it has been seen within the term of a lease.
 CREATE TABLE deskload.worker (

@@ -67,7 +67,7 @@ CREATE FUNCTION deskload.waits(v_account bigint, r deskload.rows) RETURNS text L
         WHEN EXISTS (SELECT FROM deskload.rows e WHERE e.run = r.run AND e.ticket = r.ticket
                          AND e.number < r.number AND e.state + 0 IN (0, 2, 5)) THEN 'earlier'
         WHEN EXISTS (SELECT FROM deskload.rows d JOIN deskload.run ON run.id = d.run
-                         WHERE d.ticket = r.ticket AND d.state = 5 AND d.same = r.same AND d.run <> r.run
+                         WHERE d.ticket = r.ticket AND d.state + 0 = 5 AND d.same = r.same AND d.run <> r.run
                              AND run.account = v_account) THEN 'same'
         WHEN deskload.against(v_account, r)->>'why' = 'later' THEN 'later'
     END
