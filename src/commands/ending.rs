@@ -176,8 +176,8 @@ impl Ending<'_> {
         }
         if let Some(older) = journal.older_unfinished(run)? {
             say(&format!(
-                "run {older} of the same file, with other content, is not finished: deskload resume {older}{}",
-                self.going.flags.resume
+                "run {older} of the same file, with other content, is not finished: {}",
+                self.going.flags.resuming(older)
             ));
         }
         if let Some(files) = files {

@@ -30,7 +30,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let run = pick_run(&*journal, args.run, "is there", |_| true)?;
     require_rows(&run)?;
     let flags = retold::flags(&*journal, &run)?;
-    let mut again = format!("deskload resume {}{}", run.key.id, flags.resume);
+    let mut again = flags.resuming(run.key.id);
     journal.each_invocation(run.key, &mut |invocation| again = invocation.again)?;
     let again = retold::going_on(&again, &run, &flags);
     let going = Going { again: &again, flags: &flags, waits_for: None };

@@ -122,7 +122,7 @@ pub(super) fn going_on(typed: &str, run: &Run, flags: &Flags) -> String {
         .iter()
         .any(|word| matches!(word.as_str(), "-" | "/dev/stdin") || word.starts_with("/dev/fd/"))
     {
-        format!("deskload resume {}{}", run.key.id, flags.resume)
+        flags.resuming(run.key.id)
     } else {
         typed.to_owned()
     }

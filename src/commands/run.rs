@@ -153,23 +153,21 @@ impl Planner<'_> {
             && journal.knows_input_of(*bytes)?
         {
             let (sha256, _) = self.interruptible(spool::digest(&mut source.open(self.shutdown)?))?;
-            match self.known(journal, &sha256)? {
+            match self.known(journal, &self.runs_of(journal, &sha256)?)? {
                 Some(plan) if lost(journal, &plan).is_none() => return Ok(plan),
                 _ => {}
             }
         }
         let taken = self.interruptible(source.take(self.input, folder, self.shutdown));
         let taken = taken.map_err(|error| locate(error, source))?;
-        // Looked up first: whatever comes after it was not seen by what is decided next.
-        let newest =
-            journal.runs_of_input(&self.settings.desk_id, &taken.sha256)?.last().map(|run| run.key.id);
-        if let Some(plan) = self.known(journal, &taken.sha256)? {
+        let runs = self.runs_of(journal, &taken.sha256)?;
+        if let Some(plan) = self.known(journal, &runs)? {
             if let Some(run) = lost(journal, &plan) {
                 journal.take_back(run, taken)?;
             }
             return Ok(plan);
         }
-        self.begin(journal, source, taken, newest)
+        self.begin(journal, source, taken, runs.last().map(|run| run.key.id))
     }
 
     /// A signal while reading shows as an error of the reader's; it is the signal that is told.
@@ -177,9 +175,12 @@ impl Planner<'_> {
         result.map_err(|error| self.shutdown.check().err().unwrap_or(error))
     }
 
-    /// What the journal says of these bytes; `None`: they are to be run as new ones.
-    fn known(&self, journal: &dyn Archive, sha256: &str) -> Result<Option<Plan>, Error> {
-        let runs = journal.runs_of_input(&self.settings.desk_id, sha256)?;
+    fn runs_of(&self, journal: &dyn Archive, sha256: &str) -> Result<Vec<Run>, Error> {
+        journal.runs_of_input(&self.settings.desk_id, sha256)
+    }
+
+    /// What is to be done with an input of which there are these runs; `None`: it is to be run as a new one.
+    fn known(&self, journal: &dyn Archive, runs: &[Run]) -> Result<Option<Plan>, Error> {
         let resends = self.settings.terms.limits.resends;
         // A run is input, mapping and desk: another mapping makes another run.
         let same: Vec<&Run> = runs.iter().rev().filter(|run| self.differences(run).is_empty()).collect();
@@ -198,11 +199,10 @@ impl Planner<'_> {
         if let Some(run) = runs.iter().rev().find(|run| !run.is_finished()) {
             return Err(Error::Usage(format!(
                 "run {} of this input is not finished and was started otherwise:\n  {}\ngo on with it as it was \
-                 (deskload resume {}{}), or start anew with --again",
+                 ({}), or start anew with --again",
                 run.key.id,
                 self.differences(run).join("\n  "),
-                run.key.id,
-                Typed::now().flags_for("resume")
+                Typed::now().resuming(run.key.id)
             )));
         }
         match same.first() {

@@ -64,9 +64,9 @@ impl Standing {
                 flags.resolve
             ),
             Self::AtWork => "a process is sending".to_owned(),
-            Self::Stopped => format!("stopped; to go on: deskload resume {id}{}", flags.resume),
+            Self::Stopped => format!("stopped; to go on: {}", flags.resuming(id)),
             Self::CutOff => "cut off: what was on its way is in doubt once a command works on it".to_owned(),
-            Self::NotBegun => format!("not begun, nothing was sent: deskload resume {id} begins it"),
+            Self::NotBegun => format!("not begun, nothing was sent: {} begins it", flags.resuming(id)),
             Self::Pruned => {
                 format!(
                     "finished, and its rows were pruned on {}",

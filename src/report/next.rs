@@ -29,6 +29,14 @@ pub struct Flags {
     pub report: String,
 }
 
+impl Flags {
+    /// The command that goes on with a run.
+    #[must_use]
+    pub fn resuming(&self, run: u64) -> String {
+        format!("deskload resume {run}{}", self.resume)
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -89,7 +97,7 @@ pub fn steps_after_a_word(run: &Run, flags: &Flags) -> Vec<Step> {
     }
     let (what, command) = if run.counts.pending > 0 {
         let pending = rows(run.counts.pending);
-        (format!("{pending} left to send; to go on"), format!("deskload resume {id}{}", flags.resume))
+        (format!("{pending} left to send; to go on"), flags.resuming(id))
     } else {
         ("to write the reports anew".to_owned(), format!("deskload report {id}{}", flags.report))
     };

@@ -64,9 +64,8 @@ impl Archive for Shared {
     /// not known yet.
     fn require_alone(&self, desk: &DeskId) -> Result<(), Error> {
         let at_work = self.one(
-            "SELECT EXISTS (SELECT FROM deskload.account WHERE url = $1 AND email = $2
-                 AND EXISTS (SELECT FROM deskload.unit WHERE unit.account = account.id AND until > deskload.now_us())
-                 AND deskload.is_left(run, '{}'))",
+            "SELECT EXISTS (SELECT FROM deskload.account
+                 WHERE url = $1 AND email = $2 AND deskload.is_worked_on(id, run))",
             &[(&desk.url, Type::TEXT), (&desk.account_email, Type::TEXT)],
         )?;
         if at_work.ok_or_else(odd)? { Err(others_at_work(desk)) } else { Ok(()) }

@@ -111,6 +111,20 @@ CREATE FUNCTION deskload.is_resent(v_account bigint, v_run bigint) RETURNS boole
         WHERE unit.account = v_account AND until > deskload.now_us())
 $$;
 
+-- Whether a run has a row that is on its way, or one that may go; those named rest.
+CREATE FUNCTION deskload.is_left(v_run bigint, v_resting bigint[]) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM deskload.rows WHERE run = v_run AND state = 0)
+        OR EXISTS (SELECT FROM deskload.run JOIN deskload.rows p ON p.run = run.id
+            WHERE run.id = v_run AND p.state = 2 AND p.number <> ALL (v_resting)
+                AND deskload.waits(run.account, p) IS NULL)
+$$;
+
+-- Whether workers are at work on this run of the account: what of it may still be sent is theirs.
+CREATE FUNCTION deskload.is_worked_on(v_account bigint, v_run bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT deskload.is_at_work(v_account)
+        AND (deskload.is_left(v_run, '{}') OR deskload.is_resent(v_account, v_run))
+$$;
+
 -- Makes a run the one that the account's workers work on. False: they are at work on another one.
 CREATE FUNCTION deskload.activate(v_run bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -119,18 +133,9 @@ DECLARE
 BEGIN
     SELECT account INTO STRICT v_account FROM deskload.run WHERE id = v_run;
     SELECT run INTO v_before FROM deskload.account WHERE id = v_account FOR NO KEY UPDATE;
-    IF v_before <> v_run AND deskload.is_at_work(v_account)
-        AND (deskload.is_left(v_before, '{}') OR deskload.is_resent(v_account, v_before)) THEN
+    IF v_before <> v_run AND deskload.is_worked_on(v_account, v_before) THEN
         RETURN false;
     END IF;
     UPDATE deskload.account SET run = v_run WHERE id = v_account;
     RETURN true;
 END $$;
-
--- Whether a run has a row that is on its way, or one that may go; those named rest.
-CREATE FUNCTION deskload.is_left(v_run bigint, v_resting bigint[]) RETURNS boolean LANGUAGE sql VOLATILE AS $$
-    SELECT EXISTS (SELECT FROM deskload.rows WHERE run = v_run AND state = 0)
-        OR EXISTS (SELECT FROM deskload.run JOIN deskload.rows p ON p.run = run.id
-            WHERE run.id = v_run AND p.state = 2 AND p.number <> ALL (v_resting)
-                AND deskload.waits(run.account, p) IS NULL)
-$$;
